@@ -1,0 +1,119 @@
+"""Images: from a reference to a mounted root file system.
+
+`Images` resolves and stores; `Snapshots` mounts. Blobs and layers are content-addressed and shared; each container
+gets an upper directory of its own. All calls are idempotent and safe to run twice at once: concurrent pulls of one
+image (or of one layer by two images) do the work once.
+
+Errors: `Invalid` (bad reference), `NotFound` (manifest unknown, no such platform, not local under `never`), `Denied`
+(401/403; the hint names the credential sources tried), `Unavailable` (unreachable, 5xx, 429 with `retry_after`),
+`Deadline` (the registry stalled), `Corrupt` (digest or size differs, bad archive; nothing of it is kept),
+`Exhausted` (disk full; what was half-written is gone).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from zlayer.model.base import Bytes, Timestamp
+from zlayer.model.container import PullPolicy
+
+
+@dataclass(frozen=True, slots=True)
+class ImageConfig:
+    """The parts of the OCI image config a container inherits (image-spec, config.md). None: the image does not say."""
+
+    entrypoint: tuple[str, ...] = ()
+    cmd: tuple[str, ...] = ()
+    env: Mapping[str, str] = field(default_factory=dict)
+    workdir: str = "/"
+    user: str = ""
+    stop_signal: str = ""
+    exposed_ports: tuple[str, ...] = ()
+    volumes: tuple[str, ...] = ()
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """A local image. `reference` is normalised; `digest` is of the platform's manifest, `index_digest` of the list."""
+
+    reference: str
+    digest: str
+    config: ImageConfig
+    layers: tuple[str, ...]
+    """Layer diff ids, base first. Each is extracted on disk."""
+    platform: str
+    size: Bytes
+    """Sum of the compressed layers."""
+    pulled_at: Timestamp
+    index_digest: str = ""
+    media_type: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How one blob of a pull stands. `phase`: waiting, downloading, extracting, done, exists."""
+
+    digest: str
+    phase: str
+    done: Bytes
+    total: Bytes
+
+
+OnProgress = Callable[[Progress], None]
+
+
+class Images(Protocol):
+    async def pull(
+        self,
+        reference: str,
+        *,
+        policy: PullPolicy = "if_not_present",
+        platform: str | None = None,
+        on_progress: OnProgress | None = None,
+    ) -> Image:
+        """The image, present and extracted. `if_not_present` and `never` touch no network when it is local.
+
+        `always` and `newer` ask the registry for the digest and download what is missing; when the registry is
+        unreachable `newer` falls back to the local image.
+        """
+        ...
+
+    async def find(self, reference: str) -> Image | None:
+        """By name, `name@digest`, digest, or a unique prefix of at least 8 hex digits of one. Never the network."""
+        ...
+
+    async def list(self) -> Sequence[Image]: ...
+
+    async def remove(self, reference: str, *, in_use: Sequence[str] = ()) -> Sequence[str]:
+        """Forget a name; delete layers and blobs nothing else needs. Returns what was deleted, for people.
+
+        `in_use` are image digests of instances: removing one of those is `Conflict`.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Mounted:
+    """`key` is the container's id; `rootfs` the mount point; `upper` what the container wrote."""
+
+    key: str
+    rootfs: Path
+    upper: Path
+
+
+class Snapshots(Protocol):
+    async def mount(self, image: Image, key: str, directory: Path) -> Mounted:
+        """Mount the image's layers read-only under a writable upper kept below `directory`. Mounted already: the same."""
+        ...
+
+    async def unmount(self, key: str, directory: Path, *, discard: bool) -> None:
+        """Unmount; `discard` deletes the upper too. Idempotent; a busy mount is detached lazily."""
+        ...
+
+    async def list(self) -> Sequence[str]:
+        """Keys mounted now below this data directory, from the kernel's own table."""
+        ...

@@ -1,0 +1,188 @@
+"""An instance: one container that is wanted (written by controllers) and what became of it (written by agents).
+
+Two documents under two keys, so each field has one writer and neither write can conflict with the other.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import Literal
+
+from pydantic import Field
+
+from zlayer.model.base import Document, Timestamp
+from zlayer.model.container import ContainerSpec
+
+ONE_OFF = "_run"
+"""The deployment name of `zlayer run` instances. No user deployment can have it (names start alphanumeric)."""
+
+DesiredState = Literal["running", "stopped", "removed"]
+Health = Literal["none", "starting", "healthy", "unhealthy"]
+
+
+class State(IntEnum):
+    """Forward only: a later state is never followed by an earlier one. A restart is a new instance."""
+
+    PENDING = 0
+    ASSIGNED = 1
+    PREPARING = 2
+    CREATED = 3
+    INITIALIZING = 4
+    RUNNING = 5
+    READY = 6
+    STOPPING = 7
+    EXITED = 8
+    FAILED = 9
+    LOST = 10
+
+    @property
+    def ended(self) -> bool:
+        return self >= State.EXITED
+
+    @property
+    def public(self) -> str:
+        """The state as users read it (the guide's six, plus ready and lost), lower case."""
+        return _PUBLIC[self]
+
+
+_PUBLIC = {
+    State.PENDING: "pending",
+    State.ASSIGNED: "pending",
+    State.PREPARING: "pending",
+    State.CREATED: "initializing",
+    State.INITIALIZING: "initializing",
+    State.RUNNING: "running",
+    State.READY: "running",
+    State.STOPPING: "stopping",
+    State.EXITED: "exited",
+    State.FAILED: "failed",
+    State.LOST: "lost",
+}
+
+
+class Instance(Document):
+    """What is wanted of one container. Key `/instances/{id}`. Written by controllers only.
+
+    `running`: bring it up and keep watching. `stopped`: end it, free its resources, keep log and status.
+    `removed`: end it, free everything, then the agent deletes the status document and the controller this one.
+    """
+
+    schema_version: int = 1
+    id: str
+    """`{deployment}-{service}-{slot}-{suffix}`, at most 200 characters, safe as a file name."""
+    deployment: str
+    service: str
+    slot: int
+    """Replica number, from 1. Successive instances of one replica share it."""
+    revision: int
+    """Deployment revision that asked for this instance."""
+    spec: ContainerSpec
+    digest: str
+    """`spec.digest()`, kept so that a plan over thousands of instances hashes nothing."""
+    desired: DesiredState = "running"
+    node: str | None = None
+    address: str | None = None
+    """IPv4 in the node's container subnet, chosen with the node; None for host and none networking."""
+    attempt: int = 0
+    """How many instances came before it in this slot because one ended: the restart count."""
+    not_before: Timestamp = Timestamp(0)
+    """The agent starts it no earlier (restart back-off)."""
+    created_at: Timestamp = Timestamp(0)
+    remove_on_exit: bool = False
+    """`run --rm`: the agent takes an ended container apart at once; the controller then removes the record."""
+
+
+class InstanceStatus(Document):
+    """What an agent saw of an instance. Key `/status/{id}`. Written by the agent of its node only."""
+
+    schema_version: int = 1
+    id: str
+    node: str
+    state: State = State.PENDING
+    health: Health = "none"
+    reason: str = ""
+    """One line for a person: why it waits, failed or ended. Empty when all is well."""
+    pid: int | None = None
+    address: str | None = None
+    image_digest: str | None = None
+    exit_code: int | None = None
+    """128 + n for a signal; None with an ended state means unknown (its monitor was killed)."""
+    oom: bool = False
+    created_at: Timestamp | None = None
+    started_at: Timestamp | None = None
+    ready_at: Timestamp | None = None
+    finished_at: Timestamp | None = None
+    released: bool = False
+    """True once mount, network, cgroup and processes are gone: its address may be used again."""
+    runtime: str = ""
+
+
+class Deployment(Document):
+    """What a user asked for. Key `/deployments/{name}`. Written by the API on behalf of users."""
+
+    schema_version: int = 1
+    name: str
+    revision: int
+    services: dict[str, Service]
+    desired: Literal["running", "stopped", "removed"] = "running"
+    source: str = ""
+    """The YAML text as sent, for `GET …/spec`."""
+    created_at: Timestamp = Timestamp(0)
+    updated_at: Timestamp = Timestamp(0)
+
+
+class Dependency(Document):
+    """`condition` of another service of the deployment that must hold before this one's instances are made."""
+
+    service: str
+    condition: Literal["started", "healthy", "ready"] = "healthy"
+    timeout: float = 300.0
+    on_timeout: Literal["fail", "warn", "continue"] = "fail"
+
+
+class Service(Document):
+    """One service, compiled: a container and how many of it."""
+
+    container: ContainerSpec
+    replicas: int = 1
+    scale_mode: Literal["fixed", "adaptive", "manual"] = "adaptive"
+    min_replicas: int = 1
+    max_replicas: int = 10
+    stopped: bool = False
+    """`zlayer stop -s SERVICE`: its instances are stopped and kept until the next `up`."""
+    depends: tuple[Dependency, ...] = Field(default=())
+
+
+Deployment.model_rebuild()
+
+
+class Node(Document):
+    """A machine that runs instances. Key `/nodes/{id}`. Written by its agent, under a lease when clustered."""
+
+    schema_version: int = 1
+    id: str
+    subnet: str
+    """IPv4 container subnet of this node in CIDR form; the first address is the bridge."""
+    platform: str
+    """`os/arch[/variant]`."""
+    cpus: float
+    memory: int
+    runtime: str
+    """The runtime `auto` chose, e.g. `oci:runc 1.1.5`."""
+    ready: bool = True
+    reason: str = ""
+    seen_at: Timestamp = Timestamp(0)
+
+
+class Event(Document):
+    """Something a user may want to know. Key `/events/{time:020d}-{n}`; the newest few thousand are kept."""
+
+    schema_version: int = 1
+    at: Timestamp
+    kind: str
+    """Dotted, lower case: `instance.ready`, `instance.exited`, `deployment.updated`, `image.pulled`…"""
+    deployment: str = ""
+    service: str = ""
+    instance: str = ""
+    node: str = ""
+    message: str = ""

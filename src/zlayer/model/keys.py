@@ -1,0 +1,36 @@
+"""Where each document lives in the store. Names inside keys never contain `/` (ids are checked at the border)."""
+
+from __future__ import annotations
+
+DEPLOYMENTS = "/deployments/"
+REVISIONS = "/revisions/"
+INSTANCES = "/instances/"
+STATUS = "/status/"
+NODES = "/nodes/"
+ADDRESSES = "/addresses/"
+EVENTS = "/events/"
+
+
+def deployment(name: str) -> str:
+    return f"{DEPLOYMENTS}{name}"
+
+
+def revision(name: str, number: int) -> str:
+    return f"{REVISIONS}{name}/{number:010d}"
+
+
+def instance(instance_id: str) -> str:
+    return f"{INSTANCES}{instance_id}"
+
+
+def status(instance_id: str) -> str:
+    return f"{STATUS}{instance_id}"
+
+
+def node(node_id: str) -> str:
+    return f"{NODES}{node_id}"
+
+
+def address(node_id: str, ip: str) -> str:
+    """Guards that an address is given once: the value is the instance id as a JSON string."""
+    return f"{ADDRESSES}{node_id}/{ip}"
