@@ -82,6 +82,10 @@ class Images(Protocol):
         """
         ...
 
+    async def resolve(self, reference: str, *, platform: str | None = None) -> str:
+        """The manifest digest the registry serves for the reference now. Downloads nothing but the manifest."""
+        ...
+
     async def find(self, reference: str) -> Image | None:
         """By name, `name@digest`, digest, or a unique prefix of at least 8 hex digits of one. Never the network."""
         ...

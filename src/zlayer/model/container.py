@@ -124,6 +124,8 @@ class ContainerSpec(Document):
 
     image: str
     pull_policy: PullPolicy = "if_not_present"
+    pin: str | None = None
+    """Manifest digest the deploy resolved (`always`, `newer`): a moved tag changes it, so replicas are replaced."""
     platform: str | None = None
     """`os/arch[/variant]`; None is the node's own."""
     entrypoint: tuple[str, ...] | None = None

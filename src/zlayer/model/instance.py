@@ -85,11 +85,15 @@ class Instance(Document):
     """IPv4 in the node's container subnet, chosen with the node; None for host and none networking."""
     attempt: int = 0
     """How many instances came before it in this slot because one ended: the restart count."""
+    failures: int = 0
+    """How many of those ended before they were stable, in a row up to now: what back-off grows with."""
     not_before: Timestamp = Timestamp(0)
     """The agent starts it no earlier (restart back-off)."""
     created_at: Timestamp = Timestamp(0)
     remove_on_exit: bool = False
     """`run --rm`: the agent takes an ended container apart at once; the controller then removes the record."""
+    await_attach: bool = False
+    """`run -it`: created but not started until a client has attached, so that it misses nothing."""
 
 
 class InstanceStatus(Document):
@@ -114,6 +118,8 @@ class InstanceStatus(Document):
     finished_at: Timestamp | None = None
     released: bool = False
     """True once mount, network, cgroup and processes are gone: its address may be used again."""
+    gone: bool = False
+    """True once its directory is gone too: nothing of it is left on the node, both documents may be deleted."""
     runtime: str = ""
 
 

@@ -1,0 +1,37 @@
+"""What the API may ask of the node an instance runs on: its output, its stdio, its counters, its images."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Protocol
+
+from zlayer.image.contract import Images
+from zlayer.model.base import Timestamp
+from zlayer.runtime.contract import ExecRequest, LogLine, Session, Stats
+
+
+class NodeAgent(Protocol):
+    """Errors: `NotFound` (no such instance here), `Conflict` (not running; the message says its state)."""
+
+    images: Images
+
+    def logs(
+        self,
+        instance_id: str,
+        *,
+        tail: int | None = None,
+        since: Timestamp | None = None,
+        follow: bool = False,
+    ) -> AsyncIterator[LogLine]:
+        """As `Runtime.logs`. `follow` waits for an instance that has not started yet, and ends when it is gone."""
+        ...
+
+    async def exec(self, instance_id: str, request: ExecRequest) -> Session: ...
+
+    async def attach(self, instance_id: str) -> Session:
+        """Waits until it is created; an instance with `await_attach` starts once this has returned."""
+        ...
+
+    async def stats(self, instance_id: str) -> Stats: ...
+
+    async def signal(self, instance_id: str, signal: str) -> None: ...
