@@ -1,0 +1,139 @@
+"""Extracted layers on disk: one directory per diff id, shared read-only by every container that uses it."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+
+from zlayer.image.mountapi import syncfs
+from zlayer.image.trees import remove_tree
+from zlayer.model.errors import Exhausted, Failed, Invalid
+
+_DIFF_ID = re.compile(r"sha256:([0-9a-f]{64})\Z")
+_TEMPORARY = re.compile(r"\.(?:tmp|trash)-(\d+)-[0-9a-f]+\Z")
+
+
+class LayerStore:
+    """The directory `root` (a daemon's `layers/`), holding `<hex>/diff` for each diff id `sha256:<hex>`.
+
+    A layer is there whole or not at all: it is filled in a directory of `begin`, flushed to disk once with syncfs
+    and renamed into place by `commit`. Safe to use from several threads and processes at once. `Invalid` for
+    something that is no diff id, `Exhausted` when the disk is full.
+    """
+
+    def __init__(self, root: Path, *, sync: bool = True) -> None:
+        """`sync=False` leaves out the flush: for tests, and for stores that need not outlive a power cut."""
+        self.root = root
+        self._sync = sync
+
+    def path(self, diff_id: str) -> Path:
+        """Where the layer's files are, or would be: `<root>/<hex>/diff`."""
+        return self._home(diff_id) / "diff"
+
+    def has(self, diff_id: str) -> bool:
+        return self.path(diff_id).is_dir()
+
+    def begin(self) -> Path:
+        """A fresh, empty directory to extract into; end it with `commit` or `discard`. `sweep` ends a dead one's."""
+        return self._fresh("tmp")
+
+    def commit(self, temporary: Path, diff_id: str) -> Path:
+        """Make `temporary` the layer `diff_id`, durably. Someone else was first: theirs stays, ours is deleted."""
+        home = self._home(diff_id)
+        final = home / "diff"
+        if self._sync and not final.is_dir():
+            syncfs(temporary)
+        for _ in range(8):
+            try:
+                home.mkdir(mode=0o700, exist_ok=True)
+                temporary.rename(final)
+            except FileNotFoundError:
+                if not temporary.is_dir():
+                    raise Failed(
+                        f"{temporary} vanished before it was committed", hint="Pull again."
+                    ) from None
+                continue  # `remove` took the home away between our two calls
+            except OSError as error:
+                if not final.is_dir():
+                    raise _translated(error, f"cannot store layer {diff_id}") from error
+                self.discard(temporary)
+            else:
+                self._flush(home)
+            return final
+        raise Failed(f"layer {diff_id} is removed as fast as it is stored", hint="Pull again.")
+
+    def discard(self, temporary: Path) -> None:
+        """Delete what `begin` gave, however full. Gone already: nothing happens."""
+        remove_tree(temporary)
+
+    def remove(self, diff_id: str) -> None:
+        """Delete a layer: gone at once under its name, then from the disk. The caller knows that nobody mounts it."""
+        trash = self._fresh("trash")
+        try:
+            self._home(diff_id).rename(trash)
+        except FileNotFoundError:
+            pass
+        remove_tree(trash)
+
+    def list(self) -> Iterator[str]:
+        """Diff ids of the layers that are here whole, in no order."""
+        if self.root.is_dir():
+            for entry in os.scandir(self.root):
+                diff_id = f"sha256:{entry.name}"
+                if _DIFF_ID.match(diff_id) and self.has(diff_id):
+                    yield diff_id
+
+    def sweep(self) -> int:
+        """Delete what dead processes left half-written or half-deleted, and homes without a layer. Returns how many.
+
+        For the start of a daemon. A directory whose process lives (a pull going on elsewhere) stays.
+        """
+        swept = 0
+        for entry in list(os.scandir(self.root)) if self.root.is_dir() else []:
+            match = _TEMPORARY.match(entry.name)
+            dead = match is not None and not _alive(int(match[1]))
+            hollow = _DIFF_ID.match(f"sha256:{entry.name}") is not None and not any(os.scandir(entry.path))
+            if dead or hollow:
+                remove_tree(Path(entry.path))
+                swept += 1
+        return swept
+
+    def _home(self, diff_id: str) -> Path:
+        match = _DIFF_ID.match(diff_id)
+        if match is None:
+            raise Invalid(f"not a layer diff id: {diff_id!r}", hint="A diff id is sha256: and 64 hex digits.")
+        return self.root / match[1]
+
+    def _fresh(self, purpose: str) -> Path:
+        directory = self.root / f".{purpose}-{os.getpid()}-{secrets.token_hex(6)}"
+        try:
+            self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+            directory.mkdir(mode=0o755)
+        except OSError as error:
+            raise _translated(error, f"cannot make {directory}") from error
+        return directory
+
+    def _flush(self, home: Path) -> None:
+        """The names are durable as the contents are: fsync the two directories the rename touched."""
+        for directory in (home, self.root) if self._sync else ():
+            descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+
+
+def _alive(pid: int) -> bool:
+    return Path(f"/proc/{pid}").exists()
+
+
+def _translated(error: OSError, what: str) -> Exhausted | Failed:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE):
+        return Exhausted(
+            f"{what}: {error.strerror}", hint="Free disk space (zlayer image rm), then try again."
+        )
+    return Failed(f"{what}: {error.strerror}", hint="Look at the data directory's owner and mount options.")
