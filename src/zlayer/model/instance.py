@@ -87,8 +87,6 @@ class Instance(Document):
     """How many instances came before it in this slot because one ended: the restart count."""
     failures: int = 0
     """How many of those ended before they were stable, in a row up to now: what back-off grows with."""
-    not_before: Timestamp = Timestamp(0)
-    """The agent starts it no earlier (restart back-off)."""
     created_at: Timestamp = Timestamp(0)
     remove_on_exit: bool = False
     """`run --rm`: the agent takes an ended container apart at once; the controller then removes the record."""

@@ -1,0 +1,73 @@
+"""The three files every container gets from its node: hosts, resolv.conf and hostname."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Sequence
+from pathlib import Path
+
+from zlayer.model.container import ContainerSpec
+from zlayer.runtime.contract import MountPoint
+
+_HOSTS = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n"
+
+
+def write(
+    directory: Path, spec: ContainerSpec, hostname: str, address: str | None, gateway: str | None
+) -> tuple[MountPoint, ...]:
+    """Write the files below `directory/etc` and say where they are mounted. Written again: the same."""
+    etc = directory / "etc"
+    etc.mkdir(mode=0o755, exist_ok=True)
+    contents = {
+        "hosts": hosts(spec.extra_hosts, hostname, address, gateway),
+        "resolv.conf": resolv(spec.dns, host_resolv=_host_resolv(), keep_loopback=spec.network_mode == "host"),
+        "hostname": hostname + "\n",
+    }
+    for name, text in contents.items():
+        path = etc / name
+        path.write_text(text, encoding="utf-8")
+        path.chmod(0o644)
+    taken = {mount.target for mount in spec.mounts}
+    return tuple(
+        MountPoint(type="bind", source=str(etc / name), target=f"/etc/{name}")
+        for name in contents
+        if f"/etc/{name}" not in taken
+    )
+
+
+def hosts(extra: Sequence[str], hostname: str, address: str | None, gateway: str | None) -> str:
+    """`extra` are `name:ip`; the ip `host-gateway` is the node as the container reaches it."""
+    lines = [_HOSTS, f"{address or '127.0.1.1'}\t{hostname}\n"]
+    for entry in extra:
+        name, _, ip = entry.partition(":")
+        lines.append(f"{(gateway or '127.0.0.1') if ip == 'host-gateway' else ip}\t{name}\n")
+    return "".join(lines)
+
+
+def resolv(dns: Sequence[str], *, host_resolv: str, keep_loopback: bool) -> str:
+    """The servers given, else the host's; its loopback servers mean nothing inside another network namespace."""
+    if dns:
+        return "".join(f"nameserver {server}\n" for server in dns)
+    kept = [line for line in host_resolv.splitlines() if keep_loopback or not _loopback_server(line)]
+    return "".join(f"{line}\n" for line in kept)
+
+
+def _host_resolv() -> str:
+    for path in (Path("/etc/resolv.conf"), Path("/run/systemd/resolve/resolv.conf")):
+        try:
+            text = path.read_text(encoding="utf-8", errors="replace")
+        except OSError:
+            continue
+        if any(line.startswith("nameserver") and not _loopback_server(line) for line in text.splitlines()):
+            return text
+    return ""
+
+
+def _loopback_server(line: str) -> bool:
+    word, _, server = line.partition(" ")
+    if word != "nameserver":
+        return False
+    try:
+        return ipaddress.ip_address(server.strip().split("%")[0]).is_loopback
+    except ValueError:
+        return False

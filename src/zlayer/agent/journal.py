@@ -1,0 +1,73 @@
+"""The node's own record of how far each instance got: one append-only file per instance, one JSON line per step.
+
+Local and cheap (an append of some 300 bytes, no fsync): it has to survive the daemon, not the machine. After a power
+cut every container is gone anyway, and a lost line only repeats an idempotent step.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from zlayer.model.base import Timestamp
+from zlayer.plan.lifecycle import Stage
+from zlayer.runtime.contract import Exit, Handle
+
+NAME = "journal.jsonl"
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """`created`: a create was begun, so the runtime may know the id. `failed`: it ended without ever having run."""
+
+    stage: Stage = Stage.NEW
+    created: bool = False
+    image_digest: str = ""
+    handle: Handle | None = None
+    started_at: Timestamp | None = None
+    ready_at: Timestamp | None = None
+    exit: Exit | None = None
+    failed: bool = False
+    reason: str = ""
+
+    def at(self, stage: Stage, **changes: Any) -> Record:  # Any: the fields above, checked by replace
+        return replace(self, stage=stage, **changes)
+
+    def line(self) -> str:
+        return json.dumps(asdict(self), separators=(",", ":")) + "\n"
+
+
+def parse(line: str) -> Record:
+    """Raises ValueError, KeyError or TypeError for a line that is not whole."""
+    raw = json.loads(line)
+    raw["stage"] = Stage(raw["stage"])
+    raw["handle"] = Handle(**raw["handle"]) if raw["handle"] else None
+    raw["exit"] = Exit(**raw["exit"]) if raw["exit"] else None
+    return Record(**raw)
+
+
+def append(directory: Path, record: Record) -> None:
+    """Add a step. The directory is made when missing. OSError when the disk says no: the step is then not taken."""
+    try:
+        with (directory / NAME).open("a", encoding="utf-8") as file:
+            file.write(record.line())
+    except FileNotFoundError:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with (directory / NAME).open("a", encoding="utf-8") as file:
+            file.write(record.line())
+
+
+def load(directory: Path) -> Record | None:
+    """The last whole line: a torn one (the disk was full) is as if the step had not been recorded."""
+    try:
+        lines = (directory / NAME).read_text(encoding="utf-8", errors="replace").splitlines()
+    except FileNotFoundError:
+        return None
+    for line in reversed(lines):
+        try:
+            return parse(line)
+        except (ValueError, KeyError, TypeError):
+            continue
+    return None

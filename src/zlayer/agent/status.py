@@ -1,0 +1,113 @@
+"""What the agent tells the store: derived from a record, written coalesced.
+
+An instance that changes three times while one commit is under way is written once, with its last state; an outage of
+the store delays what others see and never a step of the machine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import anyio
+import structlog
+
+from zlayer.agent.journal import Record
+from zlayer.model import keys
+from zlayer.model.base import Timestamp
+from zlayer.model.errors import Conflict, ZlayerError
+from zlayer.model.instance import Event, Health, Instance, InstanceStatus, State
+from zlayer.plan.backoff import delay
+from zlayer.plan.lifecycle import Stage
+from zlayer.store.contract import Store
+
+log = structlog.get_logger(__name__)
+
+
+def state_of(record: Record, *, stopping: bool) -> State:
+    if record.stage >= Stage.ENDED:
+        return State.FAILED if record.failed else State.EXITED
+    if stopping and record.stage >= Stage.CREATED:
+        return State.STOPPING
+    if record.stage is Stage.STARTED:
+        return State.READY if record.ready_at is not None else State.RUNNING
+    return State.CREATED if record.stage is Stage.CREATED else State.PREPARING
+
+
+def status_of(
+    instance: Instance, record: Record, *, node: str, runtime: str, health: Health, reason: str, stopping: bool
+) -> InstanceStatus:
+    """The whole status document. `reason` is the latest trouble; an ended instance keeps its recorded one."""
+    ended = record.stage >= Stage.ENDED
+    exit_ = record.exit
+    return InstanceStatus(
+        id=instance.id,
+        node=node,
+        state=state_of(record, stopping=stopping),
+        health="none" if ended else health,
+        reason=record.reason if ended else reason,
+        pid=record.handle.pid if record.handle is not None and not ended else None,
+        address=instance.address if not ended else None,
+        image_digest=record.image_digest or None,
+        exit_code=exit_.code if exit_ is not None else None,
+        oom=exit_.oom if exit_ is not None else False,
+        created_at=record.handle.created_at if record.handle is not None else None,
+        started_at=record.started_at,
+        ready_at=record.ready_at,
+        finished_at=exit_.at if exit_ is not None else None,
+        released=record.stage >= Stage.RELEASED,
+        gone=record.stage is Stage.GONE,
+        runtime=runtime,
+    )
+
+
+class StatusWriter:
+    """One commit at a time; everything that arrives meanwhile goes into the next."""
+
+    def __init__(self, store: Store, clock: Callable[[], float]) -> None:
+        self._store = store
+        self._clock = clock
+        self._pending: dict[str, bytes] = {}
+        self._events: dict[str, bytes] = {}
+        self._wake = anyio.Event()
+        self._sequence = 0
+
+    def put(self, status: InstanceStatus) -> None:
+        self._pending[keys.status(status.id)] = status.model_dump_json(exclude_defaults=True).encode()
+        self._wake.set()
+
+    def event(self, kind: str, instance: Instance, message: str, node: str) -> None:
+        """Queue an event. Its key sorts by time; the sequence keeps two of one instant apart."""
+        now = self._clock()
+        self._sequence += 1
+        event = Event(
+            at=Timestamp(now),
+            kind=kind,
+            deployment=instance.deployment,
+            service=instance.service,
+            instance=instance.id,
+            node=node,
+            message=message,
+        )
+        key = f"{keys.EVENTS}{int(now * 1e6):020d}-{node}-{self._sequence}"
+        self._events[key] = event.model_dump_json(exclude_defaults=True).encode()
+        self._wake.set()
+
+    async def run(self) -> None:
+        failures = 0
+        while True:
+            await self._wake.wait()
+            self._wake = anyio.Event()
+            batch, self._pending = self._pending, {}
+            events, self._events = self._events, {}
+            try:
+                await self._store.commit({**batch, **events})
+                failures = 0
+            except Conflict:
+                raise  # nothing is expected here, so nothing can conflict: a defect of the store
+            except ZlayerError as error:
+                failures += 1
+                log.warning("status.write_failed", error=error.message, hint=error.hint, failures=failures)
+                self._pending = {**batch, **self._pending}
+                self._events = {**events, **self._events}
+                self._wake.set()
+                await anyio.sleep(delay(failures, "status", first=0.1, limit=5.0))

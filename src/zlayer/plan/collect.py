@@ -1,0 +1,79 @@
+"""What may be forgotten: finished instances, freed addresses, removed deployments, old events."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from zlayer.model.instance import ONE_OFF, Deployment
+from zlayer.plan.seen import Seen
+
+KEEP_ENDED = 3
+"""Ended instances kept per replica for their logs and exit codes."""
+KEEP_ONE_OFFS = 50
+KEEP_EVENTS = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class Collection:
+    """`remove`: ids to mark removed. `forget`: ids whose documents go. `addresses`: address keys to free."""
+
+    remove: tuple[str, ...] = ()
+    forget: tuple[str, ...] = ()
+    addresses: tuple[str, ...] = ()
+    deployments: tuple[str, ...] = ()
+
+
+def collect(
+    deployments: Mapping[str, Deployment],
+    instances: Mapping[str, Seen],
+    addresses: Mapping[str, str],
+) -> Collection:
+    """`addresses` maps `node/ip` to the instance id that holds it. Nothing that is wanted or unreleased is touched."""
+    forget = {one.id for one in instances.values() if _forgettable(one)}
+    freed = [key for key, owner in addresses.items() if owner in forget or _free(owner, instances)]
+    alive = {one.instance.deployment for one in instances.values() if one.id not in forget}
+    done = [d.name for d in deployments.values() if d.desired == "removed" and d.name not in alive]
+    return Collection(
+        remove=tuple(sorted(_overdue(instances.values()))),
+        forget=tuple(sorted(forget)),
+        addresses=tuple(sorted(freed)),
+        deployments=tuple(sorted(done)),
+    )
+
+
+def _forgettable(one: Seen) -> bool:
+    if one.instance.desired != "removed":
+        return False
+    return one.instance.node is None or (one.status is not None and one.status.gone)
+
+
+def _free(owner: str, instances: Mapping[str, Seen]) -> bool:
+    one = instances.get(owner)
+    return one is None or (one.ended and one.released)
+
+
+@dataclass(slots=True)
+class _Shelf:
+    keep: int
+    ended: list[Seen] = field(default_factory=list)
+
+
+def _overdue(instances: Iterable[Seen]) -> Sequence[str]:
+    shelves: dict[tuple[str, str, int], _Shelf] = {}
+    overdue: list[str] = []
+    for one in instances:
+        instance = one.instance
+        if instance.desired == "removed" or not (one.ended and one.released):
+            continue
+        if instance.remove_on_exit:
+            overdue.append(one.id)
+        elif instance.deployment == ONE_OFF:
+            shelves.setdefault((ONE_OFF, "", 0), _Shelf(KEEP_ONE_OFFS)).ended.append(one)
+        elif instance.desired == "stopped":
+            key = (instance.deployment, instance.service, instance.slot)
+            shelves.setdefault(key, _Shelf(KEEP_ENDED)).ended.append(one)
+    for shelf in shelves.values():
+        shelf.ended.sort(key=lambda s: (s.instance.created_at, s.instance.attempt, s.id))
+        overdue.extend(one.id for one in shelf.ended[: -shelf.keep])
+    return overdue

@@ -1,0 +1,98 @@
+"""The one next step of one instance on its node.
+
+Up: pull -> mount -> attach network -> create -> start -> watch. Down: stop -> remove -> detach -> unmount -> forget.
+The agent makes the one call a step stands for, records how far it got, and asks again; so a crash between any two
+calls repeats at most one call, and every call is idempotent.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Literal
+
+from zlayer.model.base import Seconds
+from zlayer.model.instance import DesiredState
+
+
+class Stage(IntEnum):
+    """How far an instance got on its node. Only grows. From CREATED on there is a container to account for."""
+
+    NEW = 0
+    PULLED = 1
+    MOUNTED = 2
+    ATTACHED = 3
+    CREATED = 4
+    STARTED = 5
+    ENDED = 6
+    REMOVED = 7
+    DETACHED = 8
+    RELEASED = 9
+    GONE = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """All the decision needs. `desired` None: the store no longer knows the instance (its directory is an orphan).
+
+    `created`: the runtime may know a container, because a create was begun. `retry_at`: the last step failed in a
+    way that may pass, try again then. `attached`: a client has attached, for those that wait for one.
+    """
+
+    stage: Stage
+    desired: DesiredState | None
+    created: bool
+    grace: Seconds = Seconds(10)
+    await_attach: bool = False
+    attached: bool = False
+    retry_at: float | None = None
+
+
+Verb = Literal["pull", "mount", "attach", "create", "start", "stop", "remove", "detach", "unmount", "forget"]
+
+
+@dataclass(frozen=True, slots=True)
+class Do:
+    verb: Verb
+
+
+@dataclass(frozen=True, slots=True)
+class Rest:
+    """Nothing to do until something changes, or until `wake_at`."""
+
+    wake_at: float | None = None
+
+
+Step = Do | Rest
+
+_UP: dict[Stage, Verb] = {
+    Stage.NEW: "pull",
+    Stage.PULLED: "mount",
+    Stage.MOUNTED: "attach",
+    Stage.ATTACHED: "create",
+    Stage.CREATED: "start",
+}
+_DOWN: dict[Stage, Verb] = {
+    Stage.ENDED: "remove",
+    Stage.REMOVED: "detach",
+    Stage.DETACHED: "unmount",
+}
+
+
+def next_step(position: Position, now: float) -> Step:
+    """The step, or when to ask again."""
+    if position.retry_at is not None and now < position.retry_at and position.desired == "running":
+        return Rest(position.retry_at)
+    if position.stage in _DOWN:
+        return Do(_DOWN[position.stage])
+    if position.stage is Stage.RELEASED:
+        return Do("forget") if position.desired in ("removed", None) else Rest()
+    if position.stage is Stage.GONE:
+        return Rest()
+    if position.desired != "running":
+        return Do("stop")
+    if position.stage is Stage.STARTED:
+        return Rest()
+    if position.stage is Stage.CREATED and position.await_attach and not position.attached:
+        return Rest()
+    return Do(_UP[position.stage])
