@@ -1,0 +1,172 @@
+"""The asynchronous client: the methods of `Client`, awaited, under asyncio or trio."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any, TypeVar
+
+import anyio
+
+from zlayer.client import async_transport, calls, connect, results, transport
+from zlayer.client.async_transport import AsyncResponse, AsyncWebSocket
+from zlayer.client.calls import Call, LogQuery
+
+T = TypeVar("T")
+
+
+class AsyncClient:
+    """One daemon. Holds no connection, so tasks may share it; cancelling a call hangs up.
+
+    Guarantees and errors are those of `client.Client`, method by method.
+    """
+
+    def __init__(self, address: transport.Address, *, timeout: float = 30.0) -> None:
+        self.address = address
+        self.timeout = timeout
+
+    @classmethod
+    def from_env(cls, data_dir: str | None = None) -> AsyncClient:
+        """The daemon `ZLAYER_HOST` or the data directory names."""
+        return cls(connect.find(data_dir))
+
+    async def send(self, call: Call[T]) -> T:
+        try:
+            with anyio.fail_after(self.timeout):
+                async with async_transport.request(
+                    self.address, call.method, call.target, body=call.body, timeout=self.timeout
+                ) as response:
+                    return call.read(json.loads(await response.read() or b"null"))
+        except TimeoutError as error:
+            transport.failed(self.address, error)
+
+    async def stream(self, call: Call[T]) -> AsyncIterator[T]:
+        """Each line of the answer as it arrives; closing the iterator hangs up."""
+        async with self._open(call, "application/x-ndjson") as response:
+            async for raw in response.lines():
+                if (item := calls.line(call, raw)) is not None:
+                    yield item
+
+    def _open(self, call: Call[T], accept: str) -> AbstractAsyncContextManager[AsyncResponse]:
+        return async_transport.request(
+            self.address,
+            call.method,
+            call.target,
+            body=call.body,
+            headers={"Accept": accept},
+            timeout=self.timeout,
+        )
+
+    # The daemon
+
+    async def status(self) -> results.Status:
+        return await self.send(calls.status())
+
+    async def runtimes(self) -> tuple[results.Runtime, ...]:
+        return await self.send(calls.runtimes())
+
+    async def nodes(self) -> Sequence[Mapping[str, Any]]:
+        return await self.send(calls.nodes())
+
+    def events(self, *, since: str | None = None, follow: bool = False) -> AsyncIterator[results.Event]:
+        return self.stream(calls.events(since, follow=follow))
+
+    # Deployments
+
+    async def validate(self, spec: str, *, file: str = "") -> Mapping[str, Any]:
+        return await self.send(calls.validate(spec, file))
+
+    async def plan(self, spec: str, *, file: str = "", pull: str | None = None) -> results.Plan:
+        return await self.send(calls.plan(spec, file, pull))
+
+    async def deploy(
+        self, spec: str, *, file: str = "", pull: str | None = None, revision: int | None = None
+    ) -> results.Accepted:
+        return await self.send(calls.deploy(spec, file, pull, revision))
+
+    async def deployments(self) -> tuple[results.Deployment, ...]:
+        return await self.send(calls.deployments())
+
+    async def deployment(self, name: str) -> results.Deployment:
+        return await self.send(calls.deployment(name))
+
+    async def spec(self, name: str) -> str:
+        target = f"{calls.API}/deployments/{calls.quote(name)}/spec"
+        async with async_transport.request(
+            self.address, "GET", target, headers={"Accept": "*/*"}, timeout=self.timeout
+        ) as response:
+            return (await response.read()).decode()
+
+    async def remove(self, name: str) -> None:
+        await self.send(calls.remove(name))
+
+    async def stop(self, name: str, *, service: str | None = None, grace: float | None = None) -> None:
+        await self.send(calls.stop(name, service, grace))
+
+    async def start(self, name: str, *, service: str | None = None) -> None:
+        await self.send(calls.start(name, service))
+
+    async def scale(self, name: str, services: Mapping[str, int]) -> None:
+        await self.send(calls.scale(name, services))
+
+    async def follow(self, name: str) -> AsyncIterator[results.Deployment | results.ProgressEvent]:
+        reader = calls.ServerEvents()
+        async with self._open(calls.followed(name), "text/event-stream") as response:
+            async for raw in response.lines():
+                if (item := reader.feed(raw)) is not None:
+                    yield item
+
+    # Containers
+
+    async def containers(self, deployment: str | None = None) -> tuple[results.Container, ...]:
+        return await self.send(calls.containers(deployment))
+
+    async def remove_container(self, instance: str) -> None:
+        await self.send(calls.remove_container(instance))
+
+    def logs(self, deployment: str, wanted: LogQuery | None = None) -> AsyncIterator[results.LogLine]:
+        return self.stream(calls.logs(deployment, wanted or LogQuery()))
+
+    def instance_logs(self, instance: str, *, lines: int = 100) -> AsyncIterator[results.LogLine]:
+        return self.stream(calls.instance_logs(instance, lines))
+
+    async def exec(
+        self, deployment: str, service: str, command: Sequence[str], **options: object
+    ) -> results.ExecResult:
+        return await self.send(calls.execute(deployment, service, {"command": list(command), **options}))
+
+    def open_exec(
+        self, deployment: str, service: str, request: Mapping[str, object]
+    ) -> AbstractAsyncContextManager[AsyncWebSocket]:
+        return self._channel(calls.channel_targets(deployment, service), request)
+
+    # One-offs
+
+    def run(self, request: Mapping[str, object]) -> AsyncIterator[results.RunEvent]:
+        return self.stream(calls.run(request))
+
+    def open_run(self, request: Mapping[str, object]) -> AbstractAsyncContextManager[AsyncWebSocket]:
+        return self._channel(f"{calls.API}/run", request)
+
+    @asynccontextmanager
+    async def _channel(self, target: str, request: Mapping[str, object]) -> AsyncIterator[AsyncWebSocket]:
+        async with async_transport.open_websocket(self.address, target, timeout=self.timeout) as channel:
+            await channel.send(request)
+            yield channel
+
+    # Images
+
+    async def images(self) -> tuple[results.Image, ...]:
+        return await self.send(calls.images())
+
+    async def image(self, reference: str) -> Mapping[str, Any]:
+        return await self.send(calls.image(reference))
+
+    async def remove_image(self, reference: str) -> Sequence[str]:
+        return await self.send(calls.remove_image(reference))
+
+    def pull(
+        self, reference: str, *, policy: str | None = None, platform: str | None = None
+    ) -> AsyncIterator[results.PullProgress | results.Image]:
+        return self.stream(calls.pull(reference, policy, platform))

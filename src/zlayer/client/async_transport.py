@@ -1,0 +1,187 @@
+"""The wire of `AsyncClient`: HTTP/1.1 and WebSocket over anyio streams, with the codecs of the synchronous client."""
+
+from __future__ import annotations
+
+import binascii
+import json
+import os
+import ssl
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+
+import anyio
+from anyio.abc import ByteStream
+from anyio.streams.buffered import BufferedByteReceiveStream
+
+from zlayer.client import frames, transport, websocket
+from zlayer.client.frames import Message
+from zlayer.client.transport import Address
+
+_GONE = (anyio.EndOfStream, anyio.IncompleteRead, anyio.BrokenResourceError, anyio.ClosedResourceError)
+
+
+class AsyncResponse:
+    """Status, headers and a body that is read once."""
+
+    def __init__(self, address: Address, stream: ByteStream) -> None:
+        self._address = address
+        self.reader = BufferedByteReceiveStream(stream)
+        self.status = 0
+        self.headers: dict[str, str] = {}
+
+    async def read_head(self) -> None:
+        """Read up to the body, past interim answers (RFC 9110, 15.2)."""
+        while self.status < 200 and self.status != 101:
+            try:
+                raw = await self.reader.receive_until(b"\r\n\r\n", transport.CHUNK)
+            except (*_GONE, anyio.DelimiterNotFound):
+                transport.broken(self._address, "it hung up")
+            first, *rest = raw.decode("latin-1").split("\r\n")
+            if not first.startswith("HTTP/1."):
+                transport.broken(self._address, "it does not speak HTTP")
+            self.status = int(first.split()[1])
+            parted = (line.partition(":") for line in rest)
+            self.headers = {name.strip().lower(): value.strip() for name, _, value in parted}
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """The body as it arrives; `Unavailable` when the daemon hangs up before its end."""
+        try:
+            if self.headers.get("transfer-encoding", "").lower() == "chunked":
+                while size := int((await self.reader.receive_until(b"\r\n", 1024)).split(b";")[0], 16):
+                    yield await self.reader.receive_exactly(size)
+                    await self.reader.receive_exactly(2)
+            elif (length := self.headers.get("content-length")) is not None:
+                yield await self.reader.receive_exactly(int(length))
+            else:
+                async for piece in _until_end(self.reader):
+                    yield piece
+        except _GONE:
+            transport.broken(self._address, "it hung up in the middle of an answer")
+
+    async def read(self) -> bytes:
+        return b"".join([piece async for piece in self.chunks()])
+
+    async def lines(self) -> AsyncIterator[bytes]:
+        rest = b""
+        async for piece in self.chunks():
+            *whole, rest = (rest + piece).split(b"\n")
+            for line in whole:
+                yield line
+        if rest:
+            yield rest
+
+
+async def _until_end(reader: BufferedByteReceiveStream) -> AsyncIterator[bytes]:
+    while True:
+        try:
+            yield await reader.receive()
+        except anyio.EndOfStream:
+            return
+
+
+async def connect(address: Address, timeout: float) -> ByteStream:
+    """A connected stream; the errors of `transport.connect`."""
+    try:
+        with anyio.fail_after(timeout):
+            if address.path:
+                return await anyio.connect_unix(address.path)
+            if not address.tls:
+                return await anyio.connect_tcp(address.host, address.port)
+            trust = ssl.create_default_context(cafile=address.ca or None)
+            return await anyio.connect_tcp(address.host, address.port, ssl_context=trust, tls_standard_compatible=False)
+    except OSError as error:  # TimeoutError is one too
+        transport.failed(address, error)
+
+
+@asynccontextmanager
+async def request(
+    address: Address,
+    method: str,
+    target: str,
+    *,
+    body: object = None,
+    headers: Mapping[str, str] | None = None,
+    timeout: float = 30.0,
+) -> AsyncIterator[AsyncResponse]:
+    """One request; inside the context its answer can be read, outside it the connection is closed.
+
+    `timeout` seconds are for everything up to the body. Errors as `transport.request`.
+    """
+    stream = await connect(address, timeout)
+    try:
+        response = AsyncResponse(address, stream)
+        try:
+            with anyio.fail_after(timeout):
+                await stream.send(transport.head(address, method, target, body=body, headers=headers))
+                await response.read_head()
+                if response.status >= 400:
+                    transport.raise_problem(response.status, await response.read())
+        except OSError as error:
+            transport.failed(address, error)
+        yield response
+    finally:
+        with anyio.move_on_after(1, shield=True):
+            await stream.aclose()
+
+
+class AsyncWebSocket:
+    """An open WebSocket: `send`, and iterate `messages`. Pings are answered while messages are read."""
+
+    def __init__(self, address: Address, stream: ByteStream, reader: BufferedByteReceiveStream) -> None:
+        self._address = address
+        self._stream = stream
+        self._reader = reader
+        self.closed = False
+
+    async def send(self, message: bytes | str | Mapping[str, object]) -> None:
+        """Bytes go as a binary message, text as text, a mapping as JSON text. Nothing once closed."""
+        if self.closed:
+            return
+        if isinstance(message, bytes):
+            await self._stream.send(frames.encode(frames.BINARY, message))
+        else:
+            text = message if isinstance(message, str) else json.dumps(dict(message))
+            await self._stream.send(frames.encode(frames.TEXT, text.encode()))
+
+    async def messages(self) -> AsyncIterator[Message]:
+        """Every message until the other side closes; `Unavailable` when it hangs up without."""
+        decoder = frames.Decoder()
+        while not self.closed:
+            try:
+                data = await self._reader.receive()
+            except _GONE:
+                transport.broken(self._address, "it hung up without a word")
+            for message in decoder.feed(data):
+                if message.kind == frames.PING:
+                    await self._stream.send(frames.encode(frames.PONG, message.data))
+                elif message.kind == frames.CLOSE:
+                    await self.close()
+                elif message.kind != frames.PONG:
+                    yield message
+
+    async def close(self) -> None:
+        if not self.closed:
+            self.closed = True
+            await self._stream.send(frames.encode(frames.CLOSE, b"\x03\xe8"))
+
+
+@asynccontextmanager
+async def open_websocket(address: Address, target: str, *, timeout: float = 30.0) -> AsyncIterator[AsyncWebSocket]:
+    """A WebSocket for the life of the context; a refusal raises what the daemon said."""
+    key = binascii.b2a_base64(os.urandom(16), newline=False).decode()
+    upgrade = {"Connection": "Upgrade", "Upgrade": "websocket"}
+    upgrade |= {"Sec-WebSocket-Key": key, "Sec-WebSocket-Version": "13"}
+    async with request(address, "GET", target, headers=upgrade, timeout=timeout) as response:
+        if response.headers.get("sec-websocket-accept") != websocket.accept(key):
+            transport.broken(address, "its WebSocket answer does not match our key")
+        stream = response.reader.receive_stream
+        assert isinstance(stream, ByteStream)
+        channel = AsyncWebSocket(address, stream, response.reader)
+        try:
+            yield channel
+        finally:
+            with anyio.move_on_after(1, shield=True):
+                try:
+                    await channel.close()
+                except _GONE:
+                    channel.closed = True

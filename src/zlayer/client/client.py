@@ -1,0 +1,182 @@
+"""The synchronous client."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, TypeVar
+
+from zlayer.client import calls, connect, results, transport
+from zlayer.client.calls import Call, LogQuery
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from zlayer.client.websocket import WebSocket
+
+T = TypeVar("T")
+
+
+class Client:
+    """One daemon, over its unix socket or TCP. Holds no connection, so it may be shared between threads.
+
+    `timeout` is seconds per read of a plain call; streams wait for ever. Every method raises `Unavailable` when no
+    daemon answers, `Deadline` when it is silent, `Denied` without the right, and else the daemon's own error, which
+    is one of `zlayer.model.errors`. Nothing is retried.
+    """
+
+    def __init__(self, address: transport.Address, *, timeout: float = 30.0) -> None:
+        self.address = address
+        self.timeout = timeout
+
+    @classmethod
+    def from_env(cls, data_dir: str | None = None) -> Client:
+        """The daemon `ZLAYER_HOST` or the data directory names. It is not started; see `connect.ensure_daemon`."""
+        return cls(connect.find(data_dir))
+
+    def send(self, call: Call[T]) -> T:
+        with transport.request(
+            self.address, call.method, call.target, body=call.body, timeout=self.timeout
+        ) as response:
+            return call.read(response.json())
+
+    def stream(self, call: Call[T]) -> Iterator[T]:
+        """Each line of the answer as it arrives; closing the iterator hangs up."""
+        with self._open(call) as response:
+            for raw in response.lines():
+                if (item := calls.line(call, raw)) is not None:
+                    yield item
+
+    def _open(self, call: Call[T], accept: str = "application/x-ndjson") -> transport.Response:
+        return transport.request(
+            self.address, call.method, call.target, body=call.body, headers={"Accept": accept}, timeout=None
+        )
+
+    # The daemon
+
+    def status(self) -> results.Status:
+        return self.send(calls.status())
+
+    def runtimes(self) -> tuple[results.Runtime, ...]:
+        return self.send(calls.runtimes())
+
+    def nodes(self) -> Sequence[Mapping[str, Any]]:
+        return self.send(calls.nodes())
+
+    def events(self, *, since: str | None = None, follow: bool = False) -> Iterator[results.Event]:
+        """What happened, oldest first; `since` is RFC 3339 or a duration such as `10m`. `follow` goes on for ever."""
+        return self.stream(calls.events(since, follow=follow))
+
+    # Deployments
+
+    def validate(self, spec: str, *, file: str = "") -> Mapping[str, Any]:
+        """`{valid, errors}`: every fault of a spec, without keeping it."""
+        return self.send(calls.validate(spec, file))
+
+    def plan(self, spec: str, *, file: str = "", pull: str | None = None) -> results.Plan:
+        """What `deploy` would change. Changes nothing. `Invalid` lists every fault of the spec."""
+        return self.send(calls.plan(spec, file, pull))
+
+    def deploy(
+        self, spec: str, *, file: str = "", pull: str | None = None, revision: int | None = None
+    ) -> results.Accepted:
+        """Make a spec durable; when this returns it survives a crash, and nothing may have started yet.
+
+        `revision` of a plan makes it `Conflict` when the deployment changed since. Sending the same spec again
+        changes nothing.
+        """
+        return self.send(calls.deploy(spec, file, pull, revision))
+
+    def deployments(self) -> tuple[results.Deployment, ...]:
+        return self.send(calls.deployments())
+
+    def deployment(self, name: str) -> results.Deployment:
+        return self.send(calls.deployment(name))
+
+    def spec(self, name: str) -> str:
+        """The YAML text as it was sent."""
+        target = f"{calls.API}/deployments/{calls.quote(name)}/spec"
+        with transport.request(
+            self.address, "GET", target, headers={"Accept": "*/*"}, timeout=self.timeout
+        ) as response:
+            return response.read().decode()
+
+    def remove(self, name: str) -> None:
+        """Wish a deployment gone. Returns before it is; `deployment` raises `NotFound` once it is."""
+        self.send(calls.remove(name))
+
+    def stop(self, name: str, *, service: str | None = None, grace: float | None = None) -> None:
+        """Wish a deployment or one service stopped; `grace` seconds between its stop signal and the kill."""
+        self.send(calls.stop(name, service, grace))
+
+    def start(self, name: str, *, service: str | None = None) -> None:
+        self.send(calls.start(name, service))
+
+    def scale(self, name: str, services: Mapping[str, int]) -> None:
+        self.send(calls.scale(name, services))
+
+    def follow(self, name: str) -> Iterator[results.Deployment | results.ProgressEvent]:
+        """Progress of a deployment as it happens, and its summary on each change. Never ends by itself."""
+        reader = calls.ServerEvents()
+        with self._open(calls.followed(name), "text/event-stream") as response:
+            for raw in response.lines():
+                if (item := reader.feed(raw)) is not None:
+                    yield item
+
+    # Containers
+
+    def containers(self, deployment: str | None = None) -> tuple[results.Container, ...]:
+        return self.send(calls.containers(deployment))
+
+    def remove_container(self, instance: str) -> None:
+        """End and remove a one-off instance."""
+        self.send(calls.remove_container(instance))
+
+    def logs(self, deployment: str, wanted: LogQuery | None = None) -> Iterator[results.LogLine]:
+        """Lines of a service, or of all, oldest first; with `follow` it ends when the caller stops."""
+        return self.stream(calls.logs(deployment, wanted or LogQuery()))
+
+    def instance_logs(self, instance: str, *, lines: int = 100) -> Iterator[results.LogLine]:
+        return self.stream(calls.instance_logs(instance, lines))
+
+    def exec(self, deployment: str, service: str, command: Sequence[str], **options: object) -> results.ExecResult:
+        """Run a command in a running replica and wait. Options: `env`, `user`, `workdir`, `slot`."""
+        return self.send(calls.execute(deployment, service, {"command": list(command), **options}))
+
+    def open_exec(self, deployment: str, service: str, request: Mapping[str, object]) -> WebSocket:
+        """An exec with live stdio: binary frames, first byte 0 stdin, 1 stdout, 2 stderr."""
+        return self._channel(calls.channel_targets(deployment, service), request)
+
+    # One-offs
+
+    def run(self, request: Mapping[str, object]) -> Iterator[results.RunEvent]:
+        """Pull, create, run to the end. Hanging up does not end the container."""
+        return self.stream(calls.run(request))
+
+    def open_run(self, request: Mapping[str, object]) -> WebSocket:
+        """A one-off with live stdio; frames as in `open_exec`."""
+        return self._channel(f"{calls.API}/run", request)
+
+    def _channel(self, target: str, request: Mapping[str, object]) -> WebSocket:
+        from zlayer.client import websocket
+
+        channel = websocket.connect(self.address, target, timeout=self.timeout)
+        channel.send(json.dumps(request))
+        return channel
+
+    # Images
+
+    def images(self) -> tuple[results.Image, ...]:
+        return self.send(calls.images())
+
+    def image(self, reference: str) -> Mapping[str, Any]:
+        return self.send(calls.image(reference))
+
+    def remove_image(self, reference: str) -> Sequence[str]:
+        """Forget an image; gives what was deleted. `Conflict` while an instance uses it."""
+        return self.send(calls.remove_image(reference))
+
+    def pull(
+        self, reference: str, *, policy: str | None = None, platform: str | None = None
+    ) -> Iterator[results.PullProgress | results.Image]:
+        """How each blob stands, then the image, last."""
+        return self.stream(calls.pull(reference, policy, platform))

@@ -1,0 +1,188 @@
+"""What a daemon answers, as frozen records. Times are RFC 3339 text in UTC as the API sends them, or None."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from zlayer.client.record import Record
+
+
+class ServiceSummary(Record):
+    """How one service of a deployment stands. `endpoints` are as the daemon words them, ready to print."""
+
+    name: str
+    image: str = ""
+    desired: int = 0
+    running: int = 0
+    ready: int = 0
+    endpoints: tuple[Any, ...] = ()  # Any: text, or an object with name, protocol and port
+
+    @property
+    def settled(self) -> bool:
+        return self.running == self.desired and self.ready == self.desired
+
+
+class Deployment(Record):
+    """A deployment and its services. `status`: pending, deploying, running, stopping, stopped, removing, failed."""
+
+    parts: ClassVar[Mapping[str, type[Record]]] = {"services": ServiceSummary}
+
+    deployment: str
+    status: str = "pending"
+    message: str = ""
+    revision: int = 0
+    service_count: int = 0
+    created_at: str | None = None
+    services: tuple[ServiceSummary, ...] = ()
+
+
+class Container(Record):
+    """One instance, as `ps -c` shows it. `replica` counts from 1; `exit_code` is 128 + n for a signal."""
+
+    deployment: str
+    service: str
+    replica: int
+    id: str
+    node: str | None = None
+    state: str = "pending"
+    health: str = "none"
+    image: str = ""
+    ip: str | None = None
+    ports: tuple[Any, ...] = ()  # Any: numbers, or text such as 8080/tcp
+    pid: int | None = None
+    restarts: int = 0
+    created_at: str | None = None
+    started_at: str | None = None
+    exit_code: int | None = None
+    reason: str | None = None
+
+
+class Change(Record):
+    """One step of a plan. `action`: create, replace, remove, keep, start, stop."""
+
+    service: str
+    action: str
+    slot: int = 0
+    instance: str | None = None
+    reason: str | None = None
+
+
+class Plan(Record):
+    """What an `up` would do, and the revision it was made on (send it back to refuse a deployment changed since)."""
+
+    parts: ClassVar[Mapping[str, type[Record]]] = {"changes": Change}
+
+    deployment: str
+    revision: int = 0
+    changes: tuple[Change, ...] = ()
+
+    @property
+    def empty(self) -> bool:
+        return all(change.action == "keep" for change in self.changes)
+
+
+class Accepted(Record):
+    """A wish made durable. `changed` False: it was so already and nothing will be touched."""
+
+    deployment: str = ""
+    revision: int = 0
+    changed: bool = True
+
+
+class LogLine(Record):
+    """One line without its newline. `partial`: the writer had not ended it."""
+
+    data: str
+    at: str | float | None = None
+    stream: str = "stdout"
+    instance: str = ""
+    service: str = ""
+    slot: int = 0
+    partial: bool = False
+
+
+class ProgressEvent(Record):
+    """Something that happened to a deployment while it is followed."""
+
+    kind: str = ""
+    message: str = ""
+    service: str = ""
+    instance: str = ""
+    at: str | float | None = None
+
+
+class Event(Record):
+    """An entry of the daemon's event list. `kind` is dotted: `instance.ready`, `image.pulled`."""
+
+    kind: str
+    at: str | float | None = None
+    deployment: str = ""
+    service: str = ""
+    instance: str = ""
+    node: str = ""
+    message: str = ""
+
+
+class ExecResult(Record):
+    exit_code: int
+    stdout: str = ""
+    stderr: str = ""
+
+
+class RunEvent(Record):
+    """One step of a one-off: pulling, created, output (`data` is base64), exited, removed."""
+
+    event: str
+    id: str = ""
+    stream: str = "stdout"
+    data: str = ""
+    code: int | None = None
+    oom: bool = False
+    reason: str | None = None
+    digest: str = ""
+    phase: str = ""
+    done: int = 0
+    total: int = 0
+
+
+class Image(Record):
+    reference: str
+    digest: str = ""
+    platform: str = ""
+    size: int = 0
+    pulled_at: str | float | None = None
+
+
+class PullProgress(Record):
+    """How one blob of a pull stands, in bytes. `phase`: waiting, downloading, extracting, done, exists."""
+
+    digest: str
+    phase: str
+    done: int = 0
+    total: int = 0
+
+
+class Runtime(Record):
+    name: str
+    ok: bool = True
+    engine: str = ""
+    reason: str = ""
+    fix: str = ""
+    selected: bool = False
+
+
+class Status(Record):
+    """The daemon itself."""
+
+    version: str
+    pid: int = 0
+    data_dir: str = ""
+    socket: str = ""
+    bind: str | None = None
+    uptime_secs: float = 0
+    node: str = ""
+    runtime: str = ""
+    deployments: int = 0
+    instances: Mapping[str, int] = {}
+    rss_bytes: int = 0
