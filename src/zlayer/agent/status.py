@@ -7,6 +7,7 @@ the store delays what others see and never a step of the machine.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import anyio
 import structlog
@@ -33,18 +34,25 @@ def state_of(record: Record, *, stopping: bool) -> State:
     return State.CREATED if record.stage is Stage.CREATED else State.PREPARING
 
 
-def status_of(
-    instance: Instance, record: Record, *, node: str, runtime: str, health: Health, reason: str, stopping: bool
-) -> InstanceStatus:
-    """The whole status document. `reason` is the latest trouble; an ended instance keeps its recorded one."""
+@dataclass(frozen=True, slots=True)
+class Mood:
+    """What is known of an instance beyond its record. `reason` is the latest trouble."""
+
+    health: Health = "none"
+    reason: str = ""
+    stopping: bool = False
+
+
+def status_of(instance: Instance, record: Record, mood: Mood, *, node: str, runtime: str) -> InstanceStatus:
+    """The whole status document. An ended instance shows its recorded reason."""
     ended = record.stage >= Stage.ENDED
     exit_ = record.exit
     return InstanceStatus(
         id=instance.id,
         node=node,
-        state=state_of(record, stopping=stopping),
-        health="none" if ended else health,
-        reason=record.reason if ended else reason,
+        state=state_of(record, stopping=mood.stopping),
+        health="none" if ended else mood.health,
+        reason=record.reason if ended else mood.reason,
         pid=record.handle.pid if record.handle is not None and not ended else None,
         address=instance.address if not ended else None,
         image_digest=record.image_digest or None,

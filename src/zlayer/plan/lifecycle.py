@@ -81,7 +81,7 @@ _DOWN: dict[Stage, Verb] = {
 
 def next_step(position: Position, now: float) -> Step:
     """The step, or when to ask again."""
-    if position.retry_at is not None and now < position.retry_at and position.desired == "running":
+    if position.retry_at is not None and now < position.retry_at:
         return Rest(position.retry_at)
     if position.stage in _DOWN:
         return Do(_DOWN[position.stage])

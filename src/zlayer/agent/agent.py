@@ -1,0 +1,186 @@
+"""The agent of one node: a loop per instance, fed by the store, with what the API may ask of running instances."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import AsyncIterator, Iterable
+
+import anyio
+import structlog
+from anyio.abc import TaskGroup
+from anyio.to_thread import run_sync
+
+from zlayer.agent.instance import InstanceLoop, Shop
+from zlayer.agent.journal import Record
+from zlayer.agent.perform import Machine, Steps
+from zlayer.agent.recover import recover
+from zlayer.agent.status import StatusWriter, state_of
+from zlayer.model import keys
+from zlayer.model.base import Timestamp
+from zlayer.model.errors import Conflict, NotFound
+from zlayer.model.instance import Instance, Node
+from zlayer.plan.backoff import delay
+from zlayer.plan.lifecycle import Stage
+from zlayer.runtime.contract import ExecRequest, Handle, LogLine, Session, Stats
+from zlayer.store.contract import Store
+from zlayer.store.mirror import Mirror
+
+log = structlog.get_logger(__name__)
+
+STARTS = 4
+ENDS = 4
+LOOK_AGAIN = 30.0
+"""Seconds between looks at the machine that no event asked for (a flushed ruleset, a deleted bridge)."""
+
+
+class Agent:
+    """`run` until cancelled; containers go on. Everything it needs is a contract, the clock included."""
+
+    def __init__(self, store: Store, node: Node, machine: Machine, *, starts: int = STARTS, ends: int = ENDS) -> None:
+        self.node = node
+        self.images = machine.images
+        self.recovered = anyio.Event()
+        self._store = store
+        self._machine = machine
+        self._writer = StatusWriter(store, machine.clock)
+        self._loops: dict[str, InstanceLoop] = {}
+        self._arrived = anyio.Event()
+        self._shop = Shop(
+            machine=machine,
+            writer=self._writer,
+            node=node.id,
+            runtime_name=node.runtime,
+            starts=anyio.CapacityLimiter(starts),
+            ends=anyio.CapacityLimiter(ends),
+            clock=machine.clock,
+        )
+
+    async def run(self) -> None:
+        async with (
+            Mirror(self._store, keys.INSTANCES, Instance.model_validate_json) as mirror,
+            anyio.create_task_group() as tasks,
+        ):
+            tasks.start_soon(self._writer.run)
+            await self._register()
+            mine = self._mine(mirror.snapshot().values())
+            revision = mirror.revision
+            for instance_id, record in (await recover(self._machine, mine)).items():
+                self._loop(tasks, instance_id, mine.get(instance_id), record)
+            for instance_id, instance in mine.items():
+                self._wish(tasks, instance_id, instance)
+            self.recovered.set()
+            tasks.start_soon(self._sweep)
+            tasks.start_soon(self._keep_network)
+            while True:
+                changed = await mirror.changed(revision)
+                revision = mirror.revision
+                view = mirror.snapshot()
+                for instance_id in changed:
+                    instance = view.get(instance_id)
+                    if instance is None or instance.node == self.node.id:
+                        self._wish(tasks, instance_id, instance)
+
+    def _mine(self, instances: Iterable[Instance]) -> dict[str, Instance]:
+        return {i.id: i for i in instances if i.node == self.node.id}
+
+    async def _register(self) -> None:
+        await self._store.commit({keys.node(self.node.id): self.node.model_dump_json().encode()})
+
+    def _wish(self, tasks: TaskGroup, instance_id: str, instance: Instance | None) -> None:
+        loop = self._loops.get(instance_id)
+        if loop is not None:
+            loop.wish(instance)
+        elif instance is not None:
+            self._loop(tasks, instance_id, instance, Record())
+
+    def _loop(self, tasks: TaskGroup, instance_id: str, instance: Instance | None, record: Record) -> None:
+        loop = InstanceLoop(instance_id, self._shop, instance, record, Steps(self._machine, instance_id))
+        self._loops[instance_id] = loop
+        tasks.start_soon(self._drive, loop, tasks)
+        self._arrived.set()
+        self._arrived = anyio.Event()
+
+    async def _drive(self, loop: InstanceLoop, tasks: TaskGroup) -> None:
+        failures = 0
+        while not loop.settled:
+            try:
+                await loop.run(tasks)
+            except Exception as error:
+                failures += 1
+                log.exception("instance.loop_failed", instance=loop.id, error=str(error))
+                await anyio.sleep(delay(failures, loop.id))
+        if self._loops.get(loop.id) is loop:
+            del self._loops[loop.id]
+
+    async def _sweep(self) -> None:
+        """Directories a forget had renamed when it was cut off."""
+
+        def sweep() -> None:
+            for trash in self._machine.paths.containers.glob(".trash-*"):
+                shutil.rmtree(trash, ignore_errors=True)
+
+        await run_sync(sweep)
+
+    async def _keep_network(self) -> None:
+        failures = 0
+        while True:
+            await anyio.sleep(LOOK_AGAIN)
+            try:
+                await self._machine.network.ensure()
+                failures = 0
+            except Exception as error:  # noqa: BLE001 - the loop that backs off
+                failures += 1
+                log.warning("network.ensure_failed", error=str(error), failures=failures)
+
+    # What the API asks (agent.contract.NodeAgent)
+
+    async def logs(
+        self, instance_id: str, *, tail: int | None = None, since: Timestamp | None = None, follow: bool = False
+    ) -> AsyncIterator[LogLine]:
+        loop = await self._find(instance_id, wait=follow)
+        while follow and loop.record.stage < Stage.CREATED:
+            await loop.moved()
+        if not loop.record.created:
+            return
+        directory = loop.steps.directory
+        async for line in self._machine.runtime.logs(directory, tail=tail, since=since, follow=follow):
+            yield line
+
+    async def exec(self, instance_id: str, request: ExecRequest) -> Session:
+        return await self._machine.runtime.exec(self._running(instance_id), request)
+
+    async def attach(self, instance_id: str) -> Session:
+        loop = await self._find(instance_id, wait=True)
+        while loop.record.stage < Stage.CREATED:
+            await loop.moved()
+        if loop.record.handle is None or loop.record.stage >= Stage.ENDED:
+            raise Conflict(f"{instance_id} has ended: {loop.record.reason or 'it ran to its end'}")
+        session = await self._machine.runtime.attach(loop.record.handle)
+        loop.attached = True
+        loop.wake()
+        return session
+
+    async def stats(self, instance_id: str) -> Stats:
+        return await self._machine.runtime.stats(self._running(instance_id))
+
+    async def signal(self, instance_id: str, signal: str) -> None:
+        await self._machine.runtime.signal(self._running(instance_id), signal)
+
+    async def _find(self, instance_id: str, *, wait: bool) -> InstanceLoop:
+        while instance_id not in self._loops:
+            if not wait or await self._store.get(keys.instance(instance_id)) is None:
+                raise NotFound(f"no instance {instance_id} on node {self.node.id}", hint="see: zlayer ps -c")
+            arrived = self._arrived
+            if instance_id not in self._loops:
+                with anyio.move_on_after(1.0):
+                    await arrived.wait()
+        return self._loops[instance_id]
+
+    def _running(self, instance_id: str) -> Handle:
+        loop = self._loops.get(instance_id)
+        if loop is None:
+            raise NotFound(f"no instance {instance_id} on node {self.node.id}", hint="see: zlayer ps -c")
+        if loop.record.stage is not Stage.STARTED or loop.record.handle is None:
+            state = state_of(loop.record, stopping=loop.mood.stopping)
+            raise Conflict(f"{instance_id} is {state.public}, not running", hint="see: zlayer ps -c")
+        return loop.record.handle

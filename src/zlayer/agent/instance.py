@@ -1,0 +1,284 @@
+"""One instance's loop: look, take one step, record it, tell the store; for as long as anything is left of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+import anyio
+import structlog
+from anyio.abc import TaskGroup
+
+from zlayer.agent import journal, probes
+from zlayer.agent.journal import Record
+from zlayer.agent.perform import Machine, Steps, pause
+from zlayer.agent.status import Mood, StatusWriter, status_of
+from zlayer.model.base import Seconds, Timestamp
+from zlayer.model.errors import Deadline, Exhausted, Unavailable, ZlayerError
+from zlayer.model.instance import ONE_OFF, Instance, InstanceStatus
+from zlayer.plan.backoff import delay
+from zlayer.plan.lifecycle import Do, Position, Rest, Stage, Verb, next_step
+from zlayer.runtime.contract import Exit
+
+log = structlog.get_logger(__name__)
+
+_STARTING: frozenset[Verb] = frozenset({"mount", "attach", "create", "start"})
+_ENDING: frozenset[Verb] = frozenset({"remove", "detach", "unmount", "forget"})
+_CANCELLED_BY_STOP: frozenset[Verb] = frozenset({"pull"})
+
+
+@dataclass(frozen=True, slots=True)
+class Shop:
+    """What all instances of a node share. The limiters bound how many start, and are taken apart, at once."""
+
+    machine: Machine
+    writer: StatusWriter
+    node: str
+    runtime_name: str
+    starts: anyio.CapacityLimiter
+    ends: anyio.CapacityLimiter
+    clock: Callable[[], float]
+
+
+@dataclass(slots=True)
+class _Trouble:
+    """Failures in a row of the step that is next."""
+
+    count: int = 0
+    retry_at: float | None = None
+
+
+@dataclass(slots=True)
+class InstanceLoop:
+    """`instance` is the latest wish, None once the store forgot it. Wake the loop after changing anything."""
+
+    id: str
+    shop: Shop
+    instance: Instance | None
+    record: Record
+    steps: Steps
+    mood: Mood = field(default_factory=Mood)
+    attached: bool = False
+    watched: bool = False
+    settled: bool = False
+    """Nothing of it is left, and no wish is: the agent may drop it."""
+    _trouble: _Trouble = field(default_factory=_Trouble)
+    _wake: anyio.Event = field(default_factory=anyio.Event)
+    _moved: anyio.Event = field(default_factory=anyio.Event)
+    _told: InstanceStatus | None = None
+
+    def wake(self) -> None:
+        self._wake.set()
+
+    def wish(self, instance: Instance | None) -> None:
+        if instance is not None and self.instance is not None and instance.desired != self.instance.desired:
+            self._trouble = _Trouble()
+        self.instance = instance
+        self.wake()
+
+    async def moved(self) -> None:
+        """Returns after the next recorded step."""
+        await self._moved.wait()
+
+    def position(self) -> Position:
+        instance = self.instance
+        desired = instance.desired if instance is not None else None
+        if instance is not None and instance.remove_on_exit and self.record.stage >= Stage.ENDED:
+            desired = "removed"
+        return Position(
+            stage=self.record.stage,
+            desired=desired,
+            created=self.record.created,
+            grace=instance.spec.stop_grace if instance is not None else Seconds(10),
+            await_attach=instance.await_attach if instance is not None else False,
+            attached=self.attached,
+            retry_at=self._trouble.retry_at,
+        )
+
+    async def run(self, tasks: TaskGroup) -> None:
+        """Until the instance is gone. Watchers of its process live in `tasks`."""
+        self.tell()
+        while self.record.stage is not Stage.GONE:
+            self._watch(tasks)
+            wake = self._wake = anyio.Event()
+            step = next_step(self.position(), self.shop.clock())
+            match step:
+                case Rest(wake_at=None):
+                    self.tell()
+                    await wake.wait()
+                case Rest(wake_at=float() as at):
+                    self.tell()
+                    await pause(at - self.shop.clock(), wake)
+                case Do(verb=verb):
+                    await self._step(verb)
+        self.tell()
+        self.settled = True
+
+    async def _step(self, verb: Verb) -> None:
+        before = self.record
+        if verb == "stop":
+            self.mood = replace(self.mood, stopping=True)
+            self.tell()
+        try:
+            after = await self._call(verb)
+        except ZlayerError as error:
+            self._failed(verb, error)
+            return
+        except OSError as error:  # our own files: a full or read-only disk
+            self._failed(verb, Exhausted(f"{verb}: {error}", hint="check the disk of the data directory"))
+            return
+        if after is None or self.record is not before:
+            return  # cancelled by a stop, or the process ended meanwhile: decide again
+        self._trouble = _Trouble()
+        self.mood = replace(self.mood, reason="")
+        self._advance(after)
+
+    async def _call(self, verb: Verb) -> Record | None:
+        perform = self.steps.perform
+        if verb in _STARTING:
+            async with self.shop.starts:
+                return await perform(verb, self.instance, self.record)
+        if verb in _ENDING:
+            async with self.shop.ends:
+                return await perform(verb, self.instance, self.record)
+        if verb in _CANCELLED_BY_STOP:
+            return await self._cancellable(verb)
+        return await perform(verb, self.instance, self.record)
+
+    async def _cancellable(self, verb: Verb) -> Record | None:
+        """A long step on the way up, given up as soon as the instance is no longer wanted."""
+        done: Record | None = None
+        error: ZlayerError | OSError | None = None
+        async with anyio.create_task_group() as group:
+
+            async def until_unwanted() -> None:
+                while self.instance is not None and self.instance.desired == "running":
+                    await self._wake.wait()
+                    if self.instance is not None and self.instance.desired == "running":
+                        self._wake = anyio.Event()
+                group.cancel_scope.cancel()
+
+            group.start_soon(until_unwanted)
+            self.shop.writer.put(self._status())
+            try:
+                done = await self.steps.perform(verb, self.instance, self.record)
+            except (ZlayerError, OSError) as caught:  # raised below: a task group would wrap it
+                error = caught
+            group.cancel_scope.cancel()
+        if error is not None:
+            raise error
+        return done
+
+    def _failed(self, verb: Verb, error: ZlayerError) -> None:
+        reason = f"{error.message}; {error.hint}" if error.hint else error.message
+        now = self.shop.clock()
+        down = self.record.stage >= Stage.ENDED or verb == "stop"
+        passing = isinstance(error, (Unavailable, Deadline, Exhausted))
+        one_off = self.instance is not None and self.instance.deployment == ONE_OFF
+        if down or (passing and not one_off):
+            self._trouble.count += 1
+            wait = error.retry_after or delay(self._trouble.count, self.id)
+            self._trouble.retry_at = now + wait
+            self.mood = replace(self.mood, reason=reason)
+            log.warning("step.retry", step=verb, instance=self.id, error=reason, wait=round(wait, 1))
+            self.tell()
+            return
+        log.warning("step.failed", step=verb, instance=self.id, error=reason)
+        ended = Exit(_exit_code(verb, reason), False, Timestamp(now))
+        self._advance(self.record.at(Stage.ENDED, exit=ended, failed=True, reason=reason, created=True))
+
+    def _advance(self, record: Record) -> None:
+        if record.stage is not Stage.GONE:
+            try:
+                journal.append(self.steps.directory, record)
+            except OSError as error:  # every step can be repeated, so a lost line costs work, not truth
+                log.warning("journal.write_failed", instance=self.id, error=str(error))
+        before, self.record = self.record, record
+        if self.instance is not None:
+            self._event(before.stage, record)
+        if record.stage is Stage.STARTED or record.stage >= Stage.ENDED:
+            self.tell()
+        self._moved.set()
+        self._moved = anyio.Event()
+
+    def _event(self, before: Stage, record: Record) -> None:
+        assert self.instance is not None
+        if record.stage is before:
+            return
+        if record.stage is Stage.STARTED:
+            self.shop.writer.event("instance.started", self.instance, "", self.shop.node)
+        elif record.stage is Stage.ENDED:
+            code = record.exit.code if record.exit is not None else None
+            text = record.reason or ("out of memory" if record.exit and record.exit.oom else f"exit code {code}")
+            kind = "instance.failed" if record.failed else "instance.exited"
+            self.shop.writer.event(kind, self.instance, text, self.shop.node)
+
+    def _watch(self, tasks: TaskGroup) -> None:
+        if self.record.stage is Stage.STARTED and not self.watched and self.record.handle is not None:
+            self.watched = True
+            tasks.start_soon(self._life)
+
+    async def _life(self) -> None:
+        """From start to end of the process, with its health checks beside it."""
+        handle = self.record.handle
+        assert handle is not None
+        async with anyio.create_task_group() as group:
+            if self.instance is None or self.instance.spec.health is None:
+                self._ready("none")
+            else:
+                group.start_soon(self._check)
+            try:
+                ended = await self.shop.machine.runtime.wait(handle)
+            except ZlayerError as error:
+                log.warning("wait.failed", instance=self.id, error=error.message)
+                ended = Exit(None, False, Timestamp(self.shop.clock()))
+            group.cancel_scope.cancel()
+        if self.record.stage is Stage.STARTED:
+            self._advance(self.record.at(Stage.ENDED, exit=ended))
+        self.wake()
+
+    async def _check(self) -> None:
+        assert self.instance is not None
+        assert self.record.handle is not None
+        assert self.instance.spec.health is not None
+        if self.record.ready_at is None:
+            self.mood = replace(self.mood, health="starting")
+            self.tell()
+        target = probes.Target(self.record.handle, self.instance.address)
+        runtime, clock = self.shop.machine.runtime, self.shop.clock
+        async for healthy, reason in probes.watch(self.instance.spec.health, target, runtime, clock):
+            if healthy:
+                self._ready("healthy")
+            else:
+                self.mood = replace(self.mood, health="unhealthy", reason=reason)
+                self.shop.writer.event("instance.unhealthy", self.instance, reason, self.shop.node)
+                self.tell()
+
+    def _ready(self, health: str) -> None:
+        self.mood = Mood("healthy" if health == "healthy" else "none", "", self.mood.stopping)
+        if self.record.stage is Stage.STARTED and self.record.ready_at is None:
+            self._advance(replace(self.record, ready_at=Timestamp(self.shop.clock())))
+        else:
+            self.tell()
+
+    def tell(self) -> None:
+        """Queue the status if it differs from what was last told."""
+        if self.instance is None:
+            return
+        status = self._status()
+        if status != self._told:
+            self._told = status
+            self.shop.writer.put(status)
+
+    def _status(self) -> InstanceStatus:
+        assert self.instance is not None
+        return status_of(self.instance, self.record, self.mood, node=self.shop.node, runtime=self.shop.runtime_name)
+
+
+def _exit_code(verb: Verb, reason: str) -> int | None:
+    """As docker: 127 when the command is not in the image, 126 when it cannot be run, 125 when we could not."""
+    if verb not in ("create", "start"):
+        return 125
+    if "not found" in reason or "no such file" in reason:
+        return 127
+    return 126 if "permission denied" in reason else 125

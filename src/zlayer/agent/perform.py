@@ -1,0 +1,186 @@
+"""One outside call per step. Each takes the record as it stands and returns it one stage further.
+
+Called again after a crash in the middle, every step does what is left and answers as if it had done all.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import assert_never
+
+import anyio
+from anyio.to_thread import run_sync
+
+from zlayer.agent import files, journal, request, volumes
+from zlayer.agent.journal import Record
+from zlayer.image.contract import Image, Images, Snapshots
+from zlayer.model.base import Seconds, Timestamp
+from zlayer.model.errors import NotFound
+from zlayer.model.instance import Instance
+from zlayer.model.paths import Paths
+from zlayer.network.contract import Attachment, Network
+from zlayer.plan.lifecycle import Stage, Verb
+from zlayer.runtime.contract import Exit, FullRuntime, Handle
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """The contracts an agent drives, and the clock it tells time by."""
+
+    runtime: FullRuntime
+    images: Images
+    snapshots: Snapshots
+    network: Network
+    paths: Paths
+    clock: Callable[[], float]
+
+
+@dataclass(slots=True)
+class Scratch:
+    """What earlier steps of this process found, to spare asking twice. All of it can be asked for again."""
+
+    image: Image | None = None
+    rootfs: Path | None = None
+    attachment: Attachment | None = None
+    handles: dict[str, Handle] = field(default_factory=dict)
+
+
+class Steps:
+    """The steps of one instance on one machine."""
+
+    def __init__(self, machine: Machine, instance_id: str) -> None:
+        self._machine = machine
+        self.directory = machine.paths.containers / instance_id
+        self._id = instance_id
+        self._scratch = Scratch()
+
+    async def perform(self, verb: Verb, instance: Instance | None, record: Record) -> Record:
+        """Raises a ZlayerError; the record is then unchanged. `instance` is None only on the way down."""
+        if verb in ("stop", "remove", "detach", "unmount", "forget"):
+            return await self._down(verb, instance, record)
+        assert instance is not None
+        match verb:
+            case "pull":
+                image = await self._image(instance, pull=True)
+                return record.at(Stage.PULLED, image_digest=image.digest)
+            case "mount":
+                await self._rootfs(instance)
+                return record.at(Stage.MOUNTED)
+            case "attach":
+                await self._attachment(instance)
+                return record.at(Stage.ATTACHED)
+            case "create":
+                return await self._create(instance, record)
+            case "start":
+                assert record.handle is not None
+                await self._machine.runtime.start(record.handle)
+                return record.at(Stage.STARTED, started_at=Timestamp(self._machine.clock()))
+            case _:
+                assert_never(verb)
+
+    async def _down(self, verb: Verb, instance: Instance | None, record: Record) -> Record:
+        match verb:
+            case "stop":
+                return await self._stop(instance, record)
+            case "remove":
+                handle = record.handle or (await self._lost_handle() if record.created else None)
+                if handle is not None:
+                    await self._machine.runtime.remove(handle)
+                return record.at(Stage.REMOVED)
+            case "detach":
+                await self._machine.network.detach(self._id)
+                return record.at(Stage.DETACHED)
+            case "unmount":
+                await self._machine.snapshots.unmount(self._id, self.directory, discard=True)
+                await run_sync(self._discard_volumes)
+                return record.at(Stage.RELEASED)
+            case _:
+                await run_sync(self._forget)
+                return record.at(Stage.GONE)
+
+    async def _image(self, instance: Instance, *, pull: bool) -> Image:
+        if self._scratch.image is None:
+            spec = instance.spec
+            reference = spec.image
+            policy = spec.pull_policy if pull else "never"
+            if spec.pin is not None:
+                reference = f"{spec.image.split('@')[0]}@{spec.pin}"
+                policy = "if_not_present" if pull else "never"
+            self._scratch.image = await self._machine.images.pull(reference, policy=policy, platform=spec.platform)
+        return self._scratch.image
+
+    async def _rootfs(self, instance: Instance) -> Path:
+        if self._scratch.rootfs is None:
+            image = await self._image(instance, pull=False)
+            mounted = await self._machine.snapshots.mount(image, self._id, self.directory)
+            self._scratch.rootfs = mounted.rootfs
+        return self._scratch.rootfs
+
+    async def _attachment(self, instance: Instance) -> Attachment | None:
+        if instance.spec.network_mode == "host":
+            return None
+        if self._scratch.attachment is None:
+            self._scratch.attachment = await self._machine.network.attach(self._id, instance.address)
+        return self._scratch.attachment
+
+    async def _create(self, instance: Instance, record: Record) -> Record:
+        journal.append(self.directory, replace(record, created=True))
+        image = await self._image(instance, pull=False)
+        rootfs = await self._rootfs(instance)
+        attachment = await self._attachment(instance)
+        gateway = attachment.gateway if attachment is not None else None
+        mounts = volumes.prepare(instance, self.directory, rootfs, self._machine.paths.volumes)
+        etc = files.write(self.directory, instance.spec, request.hostname(instance), instance.address, gateway)
+        handle = await self._machine.runtime.create(
+            request.build(
+                instance,
+                image.config,
+                directory=self.directory,
+                rootfs=rootfs,
+                netns=attachment.netns if attachment is not None else None,
+                mounts=etc + mounts,
+            )
+        )
+        return record.at(Stage.CREATED, created=True, handle=handle)
+
+    async def _stop(self, instance: Instance | None, record: Record) -> Record:
+        """A container that runs gets its grace; anything less far is only taken apart."""
+        handle = record.handle
+        now = Timestamp(self._machine.clock())
+        if handle is None:
+            return record.at(Stage.ENDED, exit=Exit(None, False, now), failed=True, reason="stopped before it ran")
+        if record.stage < Stage.STARTED:
+            ended = await self._machine.runtime.stop(handle, "SIGKILL", Seconds(0))
+            return record.at(Stage.ENDED, exit=ended, failed=True, reason="stopped before it ran")
+        signal, grace = "SIGTERM", Seconds(10)
+        if instance is not None:
+            grace = instance.spec.stop_grace
+            with suppress(NotFound):  # the image may be gone by now; its signal is then the default
+                signal = request.stop_signal(instance, (await self._image(instance, pull=False)).config)
+        return record.at(Stage.ENDED, exit=await self._machine.runtime.stop(handle, signal, grace))
+
+    async def _lost_handle(self) -> Handle | None:
+        """A create that was cut off: the runtime may know the container though the journal has no handle."""
+        for handle in await self._machine.runtime.list():
+            if handle.id == self._id:
+                return handle
+        return None
+
+    def _discard_volumes(self) -> None:
+        shutil.rmtree(self.directory / "volumes", ignore_errors=True)
+
+    def _forget(self) -> None:
+        trash = self.directory.with_name(f".trash-{self._id}")
+        with suppress(FileNotFoundError):
+            self.directory.rename(trash)
+        shutil.rmtree(trash, ignore_errors=True)
+
+
+async def pause(seconds: float, wake: anyio.Event) -> None:
+    """Sleep until `wake` is set or the time is over."""
+    with anyio.move_on_after(max(0.0, seconds)):
+        await wake.wait()
