@@ -86,9 +86,11 @@ class Handle:
     id: str
     directory: str
     pid: int
+    pid_start: int = 0
+    """Start time of `pid` in clock ticks since boot (field 22 of /proc/PID/stat): guards pid reuse. 0: unknown."""
     monitor_pid: int = 0
     monitor_start: int = 0
-    """Start time of the monitor in clock ticks since boot (field 22 of /proc/PID/stat): guards pid reuse."""
+    """The same of the monitor."""
     created_at: Timestamp = Timestamp(0)
 
 
