@@ -7,6 +7,7 @@ import os
 import re
 import secrets
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from zlayer.image.mountapi import syncfs
@@ -20,9 +21,9 @@ _TEMPORARY = re.compile(r"\.(?:tmp|trash)-(\d+)-[0-9a-f]+\Z")
 class LayerStore:
     """The directory `root` (a daemon's `layers/`), holding `<hex>/diff` for each diff id `sha256:<hex>`.
 
-    A layer is there whole or not at all: it is filled in a directory of `begin`, flushed to disk once with syncfs
-    and renamed into place by `commit`. Safe to use from several threads and processes at once. `Invalid` for
-    something that is no diff id, `Exhausted` when the disk is full.
+    A layer is there whole or not at all: it is filled in a directory of `begin`, flushed to disk once with
+    syncfs and renamed into place by `commit`. Safe to use from several threads and processes at once. `Invalid`
+    for something that is no diff id, `Exhausted` when the disk is full.
     """
 
     def __init__(self, root: Path, *, sync: bool = True) -> None:
@@ -38,11 +39,11 @@ class LayerStore:
         return self.path(diff_id).is_dir()
 
     def begin(self) -> Path:
-        """A fresh, empty directory to extract into; end it with `commit` or `discard`. `sweep` ends a dead one's."""
+        """A fresh, empty directory to extract into: end it with `commit` or `discard`."""
         return self._fresh("tmp")
 
     def commit(self, temporary: Path, diff_id: str) -> Path:
-        """Make `temporary` the layer `diff_id`, durably. Someone else was first: theirs stays, ours is deleted."""
+        """Make `temporary` the layer `diff_id`, durably. Theirs stays if someone was first."""
         home = self._home(diff_id)
         final = home / "diff"
         if self._sync and not final.is_dir():
@@ -53,9 +54,7 @@ class LayerStore:
                 temporary.rename(final)
             except FileNotFoundError:
                 if not temporary.is_dir():
-                    raise Failed(
-                        f"{temporary} vanished before it was committed", hint="Pull again."
-                    ) from None
+                    raise Failed(f"{temporary} vanished before it was committed", hint="Pull again.") from None
                 continue  # `remove` took the home away between our two calls
             except OSError as error:
                 if not final.is_dir():
@@ -71,12 +70,10 @@ class LayerStore:
         remove_tree(temporary)
 
     def remove(self, diff_id: str) -> None:
-        """Delete a layer: gone at once under its name, then from the disk. The caller knows that nobody mounts it."""
+        """Delete a layer: its name is gone at once. The caller knows that nobody mounts it."""
         trash = self._fresh("trash")
-        try:
+        with suppress(FileNotFoundError):
             self._home(diff_id).rename(trash)
-        except FileNotFoundError:
-            pass
         remove_tree(trash)
 
     def list(self) -> Iterator[str]:
@@ -88,7 +85,7 @@ class LayerStore:
                     yield diff_id
 
     def sweep(self) -> int:
-        """Delete what dead processes left half-written or half-deleted, and homes without a layer. Returns how many.
+        """Delete what dead processes left half-written or half-deleted. Returns how many.
 
         For the start of a daemon. A directory whose process lives (a pull going on elsewhere) stays.
         """
@@ -133,7 +130,5 @@ def _alive(pid: int) -> bool:
 
 def _translated(error: OSError, what: str) -> Exhausted | Failed:
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE):
-        return Exhausted(
-            f"{what}: {error.strerror}", hint="Free disk space (zlayer image rm), then try again."
-        )
+        return Exhausted(f"{what}: {error.strerror}", hint="Free disk space (zlayer image rm), then try again.")
     return Failed(f"{what}: {error.strerror}", hint="Look at the data directory's owner and mount options.")

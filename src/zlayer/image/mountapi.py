@@ -81,7 +81,7 @@ class FsContext:
 
 
 def mount_with_options(fstype: str, source: str, target: int, options: Sequence[str]) -> None:
-    """mount(2), for kernels whose overlayfs knows no `lowerdir+`. The options share one page of 4095 bytes."""
+    """mount(2), for kernels whose overlayfs knows no `lowerdir+`. All options fit one page (4095 bytes)."""
     data = ",".join(options).encode()
     if len(data) > 4095:
         raise MountError(errno.E2BIG, f"mount {fstype}: {len(data)} bytes of options do not fit one page")
@@ -103,7 +103,7 @@ def unmount(target: Path) -> bool:
 
 
 def syncfs(path: Path) -> None:
-    """Write out everything of the file system `path` is on; errors since the last call are raised as OSError."""
+    """Write out everything of the file system `path` is on; its write errors are raised as OSError."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         _check(_libc.syncfs(descriptor), f"syncfs {path}")

@@ -1,4 +1,4 @@
-"""Delete directory trees that strangers filled: any depth, any name, never through a link, never out of the tree."""
+"""Delete directory trees that strangers filled: any depth, any name, never through a link."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from pathlib import Path
 
 _NO_FOLLOW = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _DEPTH = 48
-"""Deeper directories are first moved up, so neither the stack nor the open files grow with what a container made."""
+"""Deeper directories are moved up first: neither stack nor open files grow with what a container made."""
 
 
 def remove_tree(path: Path) -> None:
-    """Delete `path` and all below it; a file or link is unlinked. Gone already: nothing happens. Raises OSError."""
+    """Delete `path` and all below it; gone already: nothing happens. Raises OSError."""
     try:
         parent = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except FileNotFoundError:
@@ -52,7 +52,7 @@ def _remove_directory(parent: int, name: bytes) -> None:
 
 
 def _empty(directory: int, top: int, depth: int, moved: list[bytes]) -> None:
-    """Empty `directory`; what is nested deeper than `depth` goes to `top` under a fresh name, noted in `moved`."""
+    """Empty `directory`; what is nested deeper goes to `top` under a fresh name, noted in `moved`."""
     with os.scandir(directory) as found:
         entries = [(os.fsencode(entry.name), entry.is_dir(follow_symlinks=False)) for entry in found]
     for name, is_directory in entries:
