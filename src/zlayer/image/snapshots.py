@@ -1,0 +1,186 @@
+"""Container root file systems: the image's layers under a writable directory, by overlayfs."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TypeVar
+
+import anyio
+import anyio.to_thread
+
+from zlayer.image.contract import Image, Mounted
+from zlayer.image.layers import LayerStore
+from zlayer.image.mountapi import MountError, unmount
+from zlayer.image.overlay import Stack, mount_overlay
+from zlayer.image.trees import remove_tree
+from zlayer.model.errors import Conflict, Exhausted, Failed, NotFound, Unsupported, ZlayerError
+
+_THREADS = 4
+_OCTAL = re.compile(rb"\\([0-7]{3})")
+_LAYER_LIMIT = 500
+
+T = TypeVar("T")
+
+
+class OverlaySnapshots:
+    """Implements `Snapshots`. Below each container's directory: `upper/`, `work/` (overlayfs's own), `rootfs/`.
+
+    An upper left by an earlier life of the same key is used again. Layers are never written to.
+    `containers` is the directory all containers live in: `list` looks only there.
+    """
+
+    def __init__(self, layers: LayerStore, containers: Path) -> None:
+        self._layers = layers
+        self._containers = containers
+        self._limiter = anyio.CapacityLimiter(_THREADS)
+        self._opaque: dict[str, bool] = {}
+        self._busy: dict[str, anyio.Lock] = {}
+
+    async def mount(self, image: Image, key: str, directory: Path) -> Mounted:
+        return await self._alone(key, lambda: self._mount(image, key, directory))
+
+    async def unmount(self, key: str, directory: Path, *, discard: bool) -> None:
+        await self._alone(key, lambda: self._unmount(directory, discard=discard))
+
+    async def list(self) -> Sequence[str]:
+        return await anyio.to_thread.run_sync(self._mounted_keys, limiter=self._limiter)
+
+    async def _alone(self, key: str, work: Callable[[], T]) -> T:
+        """`work` in a thread; calls for one key wait for each other, so that nothing is mounted twice."""
+        lock = self._busy.setdefault(key, anyio.Lock())
+        try:
+            async with lock:
+                return await anyio.to_thread.run_sync(work, limiter=self._limiter)
+        finally:
+            statistics = lock.statistics()
+            if not statistics.locked and not statistics.tasks_waiting:
+                self._busy.pop(key, None)
+
+    def _mount(self, image: Image, key: str, directory: Path) -> Mounted:
+        mounted = Mounted(key, directory / "rootfs", directory / "upper")
+        if is_mount_point(mounted.rootfs):
+            return mounted
+        try:
+            self._assemble(image, mounted, directory / "work")
+        except MountError as error:
+            raise _refused(error, image, directory) from error
+        except OSError as error:
+            raise _unmakeable(error, directory) from error
+        return mounted
+
+    def _assemble(self, image: Image, mounted: Mounted, work: Path) -> None:
+        with ExitStack() as open_files:
+            lowers = [_open(path, open_files) for path in self._visible(image)]
+            for path in (mounted.upper, work, mounted.rootfs):
+                path.mkdir(mode=0o755, parents=True, exist_ok=True)
+            if not lowers:  # overlayfs wants a lower: an image from scratch gets an empty one
+                lowers = [_open(_empty_beside(work), open_files)]
+            stack = Stack(lowers, _open(mounted.upper, open_files), _open(work, open_files))
+            mount_overlay(stack, mounted.key, _open(mounted.rootfs, open_files))
+
+    def _visible(self, image: Image) -> Sequence[Path]:
+        """Layer directories, top first, down to the first whose root is opaque: overlayfs ignores it there."""
+        paths = []
+        for diff_id in reversed(image.layers):
+            path = self._layers.path(diff_id)
+            if diff_id not in self._opaque:
+                self._opaque[diff_id] = _is_opaque(path, image)
+            paths.append(path)
+            if self._opaque[diff_id]:
+                break
+        if len(paths) > _LAYER_LIMIT:
+            raise Unsupported(
+                f"{image.reference} has {len(paths)} layers; overlayfs stacks {_LAYER_LIMIT}",
+                hint="Build it with fewer layers.",
+            )
+        return paths
+
+    def _unmount(self, directory: Path, *, discard: bool) -> None:
+        rootfs = directory / "rootfs"
+        try:
+            while unmount(rootfs):
+                pass
+            if discard:
+                for name in ("rootfs", "work", "upper", "empty"):
+                    remove_tree(directory / name)
+        except OSError as error:
+            raise Failed(
+                f"cannot take down {rootfs}: {error.strerror}",
+                hint=f"See what uses it: grep {directory.name} /proc/*/mountinfo",
+            ) from error
+
+    def _mounted_keys(self) -> Sequence[str]:
+        below = os.fsencode(self._containers.resolve()) + b"/"
+        keys = (source for point, source in overlay_mounts() if point.startswith(below))
+        return sorted({os.fsdecode(key) for key in keys})
+
+
+def is_mount_point(path: Path) -> bool:
+    """Two stats, whatever the number of mounts. A missing path is none."""
+    try:
+        return os.lstat(path).st_dev != os.lstat(path.parent).st_dev
+    except FileNotFoundError:
+        return False
+
+
+def overlay_mounts() -> Iterator[tuple[bytes, bytes]]:
+    """(mount point, source) of every overlay in this mount namespace (proc(5), /proc/pid/mountinfo)."""
+    for line in Path("/proc/self/mountinfo").read_bytes().splitlines():
+        left, _, right = line.partition(b" - ")
+        fstype, source, *_ = right.split(b" ")
+        if fstype == b"overlay":
+            yield unescape(left.split(b" ")[4]), unescape(source)
+
+
+def unescape(field: bytes) -> bytes:
+    """The kernel writes space, tab, newline and backslash as three octal digits."""
+    return _OCTAL.sub(lambda match: bytes([int(match[1], 8)]), field)
+
+
+def _open(path: Path, stack: ExitStack) -> int:
+    descriptor = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    stack.callback(os.close, descriptor)
+    return descriptor
+
+
+def _empty_beside(work: Path) -> Path:
+    empty = work.with_name("empty")
+    empty.mkdir(exist_ok=True)
+    return empty
+
+
+def _is_opaque(layer: Path, image: Image) -> bool:
+    try:
+        return os.getxattr(layer, "trusted.overlay.opaque") == b"y"
+    except FileNotFoundError:
+        raise NotFound(
+            f"a layer of {image.reference} is not on disk: {layer}",
+            hint=f"Pull it again: zlayer pull {image.reference}",
+        ) from None
+    except OSError as error:
+        if error.errno in (errno.ENODATA, errno.ENOTSUP):
+            return False
+        raise
+
+
+def _refused(error: MountError, image: Image, directory: Path) -> ZlayerError:
+    what = f"cannot mount {image.reference} for {directory.name}: {error.strerror}"
+    if error.errno == errno.EBUSY:
+        return Conflict(what, hint="Another mount uses the same upper directory: unmount that first.")
+    if error.errno == errno.ENODEV:
+        return Unsupported(what, hint="The kernel has no overlayfs: modprobe overlay.")
+    if error.errno == errno.ENOSPC:
+        return Exhausted(what, hint="Too many mounts: raise the sysctl fs.mount-max.")
+    return Failed(what, hint="The data directory must be on a local file system; the daemon must be root.")
+
+
+def _unmakeable(error: OSError, directory: Path) -> ZlayerError:
+    what = f"cannot prepare {directory}: {error.strerror}"
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE):
+        return Exhausted(what, hint="Free disk space (zlayer image rm), then try again.")
+    return Failed(what, hint="Look at the data directory's owner and mount options.")
