@@ -16,14 +16,14 @@ Errors: `Unavailable` (closed, no quorum), `Exhausted` (disk full; nothing was w
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """`created` and `modified` are the revisions of the first put since the key last did not exist, and of the latest."""
+    """`created` and `modified` are the revisions of the first put since the key last did not exist, and of the last."""
 
     key: str
     value: bytes
@@ -93,7 +93,7 @@ class Store(Protocol):
         """
         ...
 
-    def watch(self, prefix: str, after: int) -> AsyncIterator[Changes]:
+    def watch(self, prefix: str, after: int) -> AsyncGenerator[Changes, None]:
         """Changes below `prefix` with revision > `after`, then live ones, for ever.
 
         Raises `Compacted` when changes after `after` are no longer kept: list again and watch from there. Slow
