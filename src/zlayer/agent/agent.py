@@ -18,10 +18,10 @@ from zlayer.agent.status import StatusWriter, state_of
 from zlayer.model import keys
 from zlayer.model.base import Timestamp
 from zlayer.model.errors import Conflict, NotFound
-from zlayer.model.instance import Instance, Node
+from zlayer.model.instance import Instance, InstanceStatus, Node, State
 from zlayer.plan.backoff import delay
 from zlayer.plan.lifecycle import Stage
-from zlayer.runtime.contract import ExecRequest, Handle, LogLine, Session, Stats
+from zlayer.runtime.contract import ExecRequest, Exit, Handle, LogLine, Session, Stats
 from zlayer.store.contract import Store
 from zlayer.store.mirror import Mirror
 
@@ -44,6 +44,8 @@ class Agent:
         self._machine = machine
         self._writer = StatusWriter(store, machine.clock)
         self._loops: dict[str, InstanceLoop] = {}
+        self._gone: set[str] = set()
+        """Ids of which nothing is left here while their documents still stand."""
         self._arrived = anyio.Event()
         self._shop = Shop(
             machine=machine,
@@ -64,7 +66,9 @@ class Agent:
             await self._register()
             mine = self._mine(mirror.snapshot().values())
             revision = mirror.revision
-            for instance_id, record in (await recover(self._machine, mine)).items():
+            records = await recover(self._machine, mine)
+            records.update(await self._without_trace(mine.keys() - records.keys()))
+            for instance_id, record in records.items():
                 self._loop(tasks, instance_id, mine.get(instance_id), record)
             for instance_id, instance in mine.items():
                 self._wish(tasks, instance_id, instance)
@@ -76,9 +80,9 @@ class Agent:
                 revision = mirror.revision
                 view = mirror.snapshot()
                 for instance_id in changed:
-                    instance = view.get(instance_id)
-                    if instance is None or instance.node == self.node.id:
-                        self._wish(tasks, instance_id, instance)
+                    wanted = view.get(instance_id)
+                    if wanted is None or wanted.node == self.node.id:
+                        self._wish(tasks, instance_id, wanted)
 
     def _mine(self, instances: Iterable[Instance]) -> dict[str, Instance]:
         return {i.id: i for i in instances if i.node == self.node.id}
@@ -86,11 +90,30 @@ class Agent:
     async def _register(self) -> None:
         await self._store.commit({keys.node(self.node.id): self.node.model_dump_json().encode()})
 
+    async def _without_trace(self, instance_ids: Iterable[str]) -> dict[str, Record]:
+        """Instances that were here by their status, but of which nothing is left: they must not begin again."""
+        records: dict[str, Record] = {}
+        for item in (await self._store.list(keys.STATUS)).items:
+            status = InstanceStatus.model_validate_json(item.value)
+            if status.id not in instance_ids or status.state is State.PENDING:
+                continue
+            if status.gone:
+                self._gone.add(status.id)
+            elif status.state.ended:
+                records[status.id] = Record(stage=Stage.RELEASED, failed=status.state is State.FAILED)
+            elif status.state > State.PREPARING:
+                now = Timestamp(self._machine.clock())
+                reason = "its directory is gone from the data directory"
+                records[status.id] = Record(Stage.ENDED, exit=Exit(None, False, now), failed=True, reason=reason)
+        return records
+
     def _wish(self, tasks: TaskGroup, instance_id: str, instance: Instance | None) -> None:
         loop = self._loops.get(instance_id)
+        if instance is None:
+            self._gone.discard(instance_id)
         if loop is not None:
             loop.wish(instance)
-        elif instance is not None:
+        elif instance is not None and instance_id not in self._gone:
             self._loop(tasks, instance_id, instance, Record())
 
     def _loop(self, tasks: TaskGroup, instance_id: str, instance: Instance | None, record: Record) -> None:
@@ -109,8 +132,9 @@ class Agent:
                 failures += 1
                 log.exception("instance.loop_failed", instance=loop.id, error=str(error))
                 await anyio.sleep(delay(failures, loop.id))
-        if self._loops.get(loop.id) is loop:
-            del self._loops[loop.id]
+        del self._loops[loop.id]
+        if loop.instance is not None:
+            self._gone.add(loop.id)
 
     async def _sweep(self) -> None:
         """Directories a forget had renamed when it was cut off."""

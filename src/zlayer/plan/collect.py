@@ -43,9 +43,10 @@ def collect(
 
 
 def _forgettable(one: Seen) -> bool:
+    gone = one.status is not None and one.status.gone
     if one.instance.desired != "removed":
-        return False
-    return one.instance.node is None or (one.status is not None and one.status.gone)
+        return gone and one.instance.remove_on_exit
+    return gone or one.instance.node is None
 
 
 def _free(owner: str, instances: Mapping[str, Seen]) -> bool:
@@ -64,11 +65,9 @@ def _overdue(instances: Iterable[Seen]) -> Sequence[str]:
     overdue: list[str] = []
     for one in instances:
         instance = one.instance
-        if instance.desired == "removed" or not (one.ended and one.released):
+        if instance.desired == "removed" or instance.remove_on_exit or not (one.ended and one.released):
             continue
-        if instance.remove_on_exit:
-            overdue.append(one.id)
-        elif instance.deployment == ONE_OFF:
+        if instance.deployment == ONE_OFF:
             shelves.setdefault((ONE_OFF, "", 0), _Shelf(KEEP_ONE_OFFS)).ended.append(one)
         elif instance.desired == "stopped":
             key = (instance.deployment, instance.service, instance.slot)

@@ -1,0 +1,207 @@
+"""The controllers' one loop: picture + now -> decisions -> guarded writes, until nothing is left to decide.
+
+Level-triggered: a change only says "look again". Writes expect the revisions they were decided on; on a conflict the
+plan is dropped and the next turn looks again.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import anyio
+import structlog
+
+from zlayer.control.view import Picture, View
+from zlayer.model import keys
+from zlayer.model.base import Timestamp
+from zlayer.model.errors import Conflict
+from zlayer.model.instance import Event, Instance
+from zlayer.plan.actions import Create, Wait, Want
+from zlayer.plan.backoff import delay
+from zlayer.plan.collect import KEEP_EVENTS, Collection, collect
+from zlayer.plan.placement import place
+from zlayer.plan.rollout import rollout
+from zlayer.plan.seen import Seen
+from zlayer.store.contract import Store
+
+log = structlog.get_logger(__name__)
+
+LOOK_AGAIN = 30.0
+TRIM_EVERY = 60.0
+
+
+@dataclass(slots=True)
+class _Batch:
+    puts: dict[str, bytes] = field(default_factory=dict)
+    deletes: list[str] = field(default_factory=list)
+    expect: dict[str, int] = field(default_factory=dict)
+    created: list[Instance] = field(default_factory=list)
+    gone: list[str] = field(default_factory=list)
+    """Deployments whose history goes with them."""
+
+    def __bool__(self) -> bool:
+        return bool(self.puts or self.deletes)
+
+
+class Controllers:
+    """`run` until cancelled, on the leader only. `waits` says, by deployment, what is held back and why."""
+
+    def __init__(self, store: Store, *, clock: Callable[[], float]) -> None:
+        self.waits: dict[str, tuple[Wait, ...]] = {}
+        self._store = store
+        self._clock = clock
+        self._wake_at: dict[str, float] = {}
+        self._cursor: dict[str, str] = {}
+        self._events = 0
+
+    async def run(self) -> None:
+        async with View(self._store) as view, anyio.create_task_group() as tasks:
+            tasks.start_soon(self._trim)
+            failures = 0
+            dirty: set[str] = set(view.picture().deployments)
+            while True:
+                seen = view.revision
+                dirty |= view.take_dirty() | self._due()
+                try:
+                    moved = await self._turn(view, dirty)
+                    failures = 0
+                except Conflict:
+                    await view.moved(seen)
+                    continue
+                except Exception as error:
+                    failures += 1
+                    log.exception("controllers.turn_failed", error=str(error))
+                    await anyio.sleep(delay(failures, "controllers", first=0.1, limit=5.0))
+                    continue
+                dirty = set()
+                if moved is not None:
+                    await view.reached(moved)
+                elif view.revision == seen:
+                    with anyio.move_on_after(self._pause()):
+                        await view.moved(seen)
+
+    async def _trim(self) -> None:
+        """Keep the newest events; their keys sort by time."""
+        while True:
+            old = (await self._store.list(keys.EVENTS)).items[:-KEEP_EVENTS]
+            if old:
+                await self._store.commit(deletes=[item.key for item in old])
+            await anyio.sleep(TRIM_EVERY)
+
+    def _due(self) -> set[str]:
+        now = self._clock()
+        return {name for name, at in self._wake_at.items() if at <= now}
+
+    def _pause(self) -> float:
+        soonest = min(self._wake_at.values(), default=float("inf"))
+        return max(0.0, min(soonest - self._clock(), LOOK_AGAIN))
+
+    async def _turn(self, view: View, dirty: set[str]) -> int | None:
+        """One commit with everything decided; its revision, or None when there was nothing to decide."""
+        picture, now, batch = view.picture(), self._clock(), _Batch()
+        self._roll(view, picture, now, dirty, batch)
+        self._place(view, picture, batch)
+        self._collect(view, picture, batch)
+        for name in batch.gone:
+            batch.deletes += [item.key for item in (await self._store.list(f"{keys.REVISIONS}{name}/")).items]
+        if not batch:
+            return None
+        return await self._store.commit(batch.puts, batch.deletes, batch.expect)
+
+    def _roll(self, view: View, picture: Picture, now: float, dirty: set[str], batch: _Batch) -> None:
+        for name in sorted(dirty):
+            deployment = picture.deployments.get(name)
+            self._wake_at.pop(name, None)
+            self.waits.pop(name, None)
+            if deployment is None:
+                continue
+            decision = rollout(deployment, picture.of(name), now)
+            if decision.wake_at is not None:
+                self._wake_at[name] = decision.wake_at
+            if decision.waits:
+                self.waits[name] = decision.waits
+            if decision.changes:
+                batch.expect[keys.deployment(name)] = view.modified(keys.deployment(name))
+            for change in decision.changes:
+                match change:
+                    case Create(instance=instance, reason=reason):
+                        batch.created.append(instance)
+                        self._put(view, batch, instance)
+                        self._event(batch, "instance.created", instance, reason, now)
+                    case Want(instance_id=instance_id, desired=desired, reason=reason):
+                        seen = picture.instances[name][instance_id]
+                        instance = seen.instance.model_copy(update={"desired": desired})
+                        self._put(view, batch, instance)
+                        self._event(batch, f"instance.{desired}", instance, reason, now)
+
+    def _put(self, view: View, batch: _Batch, instance: Instance) -> None:
+        key = keys.instance(instance.id)
+        batch.puts[key] = instance.model_dump_json(exclude_defaults=True).encode()
+        batch.expect[key] = view.modified(key)
+
+    def _event(self, batch: _Batch, kind: str, instance: Instance, message: str, now: float) -> None:
+        self._events += 1
+        event = Event(
+            at=Timestamp(now),
+            kind=kind,
+            deployment=instance.deployment,
+            service=instance.service,
+            instance=instance.id,
+            message=message,
+        )
+        key = f"{keys.EVENTS}{int(now * 1e6):020d}-control-{self._events}"
+        batch.puts[key] = event.model_dump_json(exclude_defaults=True).encode()
+
+    def _place(self, view: View, picture: Picture, batch: _Batch) -> None:
+        seen = picture.all()
+        waiting = [one for one in seen.values() if one.instance.node is None and one.live]
+        if not batch.created and not waiting:
+            return
+        placement = place(
+            [*seen.values(), *(Seen(instance) for instance in batch.created)],
+            picture.nodes,
+            taken=_by_node(picture.addresses),
+            cursor=self._cursor,
+        )
+        for spot in placement.places:
+            placed = spot.instance.model_copy(update={"node": spot.node, "address": spot.address})
+            self._put(view, batch, placed)
+            if spot.address is not None:
+                key = keys.address(spot.node, spot.address)
+                batch.puts[key] = json.dumps(placed.id).encode()
+                batch.expect[key] = 0
+                self._cursor[spot.node] = spot.address
+        for one in placement.unplaced:
+            log.warning("placement.none", instance=one.instance_id, reason=one.reason)
+
+    def _collect(self, view: View, picture: Picture, batch: _Batch) -> None:
+        found = collect(picture.deployments, picture.all(), picture.addresses)
+        if found == Collection():
+            return
+        for instance_id in found.remove:
+            seen = picture.find(instance_id)
+            if seen is not None and keys.instance(instance_id) not in batch.puts:
+                self._put(view, batch, seen.instance.model_copy(update={"desired": "removed"}))
+        for instance_id in found.forget:
+            if keys.instance(instance_id) not in batch.puts:
+                batch.deletes += [keys.instance(instance_id), keys.status(instance_id)]
+                batch.expect[keys.instance(instance_id)] = view.modified(keys.instance(instance_id))
+        for address in found.addresses:
+            key = f"{keys.ADDRESSES}{address}"
+            if key not in batch.puts:
+                batch.deletes.append(key)
+                batch.expect[key] = view.modified(key)
+        for name in found.deployments:
+            batch.gone.append(name)
+            batch.deletes.append(keys.deployment(name))
+            batch.expect[keys.deployment(name)] = view.modified(keys.deployment(name))
+
+
+def _by_node(addresses: Mapping[str, str]) -> dict[str, list[str]]:
+    taken: dict[str, list[str]] = {}
+    for key in addresses:
+        node, _, ip = key.partition("/")
+        taken.setdefault(node, []).append(ip)
+    return taken

@@ -1,0 +1,240 @@
+"""How what is wanted and what is there is read back: the documents of `ps`, waiting for a change, events."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from zlayer.control.view import Picture, View
+from zlayer.model import keys
+from zlayer.model.errors import Compacted, Invalid, NotFound
+from zlayer.model.instance import Deployment, Event, InstanceStatus, Service
+from zlayer.plan.seen import Seen
+from zlayer.plan.summary import Summary, summarise
+from zlayer.store.contract import Store
+
+Until = Literal["created", "running", "ended", "gone"]
+Json = dict[str, Any]  # Any: JSON documents, whose shapes are in the API reference
+
+
+def when(timestamp: float | None) -> str | None:
+    """RFC 3339 in UTC with milliseconds."""
+    if not timestamp:
+        return None
+    return datetime.fromtimestamp(timestamp, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+class Views:
+    """Async context manager around a `View`. Documents are built when asked for."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._view = View(store)
+
+    async def __aenter__(self) -> Views:
+        await self._view.__aenter__()
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self._view.__aexit__(*exc)
+
+    @property
+    def revision(self) -> int:
+        return self._view.revision
+
+    def picture(self) -> Picture:
+        return self._view.picture()
+
+    def deployments(self) -> list[Json]:
+        picture = self.picture()
+        return [deployment_document(d, picture.of(d.name)) for _, d in sorted(picture.deployments.items())]
+
+    def deployment(self, name: str) -> Json:
+        picture = self.picture()
+        return deployment_document(self._deployment(name), picture.of(name))
+
+    def spec(self, name: str) -> str:
+        """The YAML text as last sent."""
+        return self._deployment(name).source
+
+    def service(self, name: str, service: str) -> Json:
+        document = self.deployment(name)
+        for one in document["services"]:
+            if one["name"] == service:
+                return dict(one)
+        known = ", ".join(s["name"] for s in document["services"]) or "none"
+        raise NotFound(f"deployment {name} has no service {service}", hint=f"its services: {known}")
+
+    def instances(self, deployment: str | None = None, service: str | None = None) -> list[Json]:
+        picture = self.picture()
+        if deployment is not None and deployment not in picture.instances:
+            self._deployment(deployment)
+        seen = picture.of(deployment) if deployment is not None else list(picture.all().values())
+        if service is not None:
+            seen = [one for one in seen if one.instance.service == service]
+        return [instance_document(one) for one in sorted(seen, key=_order)]
+
+    def instance(self, instance_id: str) -> Json:
+        return instance_document(self.seen(instance_id))
+
+    def seen(self, instance_id: str) -> Seen:
+        seen = self.picture().find(instance_id)
+        if seen is None:
+            raise NotFound(f"no instance {instance_id}", hint="see: zlayer ps -c")
+        return seen
+
+    def resolve(self, deployment: str | None, service: str, slot: int | None = None) -> str:
+        """The instance meant by a service name: its lowest live replica, or the given one, running ones first.
+
+        Without a deployment the service must be unique among deployments. An instance id is accepted as a service.
+        """
+        found = self.of_service(deployment, service, slot)
+        best = min(found, key=lambda one: (not one.running, not one.live, one.instance.slot, -one.instance.created_at))
+        return best.id
+
+    def of_service(self, deployment: str | None, service: str, slot: int | None = None) -> list[Seen]:
+        """All instances of a service, the ended ones that are kept too, oldest first. `NotFound` when there is none."""
+        picture = self.picture()
+        if deployment is None and (direct := picture.find(service)) is not None:
+            return [direct]
+        if deployment is not None and deployment not in picture.instances:
+            self._deployment(deployment)
+        everyone = picture.of(deployment) if deployment is not None else list(picture.all().values())
+        found = [one for one in everyone if one.instance.service == service]
+        if slot is not None:
+            found = [one for one in found if one.instance.slot == slot]
+        homes = sorted({one.instance.deployment for one in found})
+        if len(homes) > 1:
+            raise Invalid(
+                f"service {service} is in several deployments: {', '.join(homes)}", hint="say which: --deployment NAME"
+            )
+        if not found:
+            replica = f" replica {slot}" if slot is not None else ""
+            known = sorted({one.instance.service for one in everyone})
+            raise NotFound(
+                f"no instance of service {service}{replica}" + (f" in deployment {deployment}" if deployment else ""),
+                hint=f"services with instances: {', '.join(known)}" if known else "nothing runs: zlayer up",
+            )
+        return sorted(found, key=lambda one: (one.instance.created_at, one.instance.slot))
+
+    async def changed(self, after: int) -> int:
+        """Waits until the view is past revision `after`; its revision then."""
+        return await self._view.moved(after)
+
+    async def reached(self, revision: int) -> None:
+        await self._view.reached(revision)
+
+    async def wait_instance(self, instance_id: str, until: Until) -> InstanceStatus | None:
+        """The status once it is at least that far. `gone` returns None; so does any wait for one that is forgotten."""
+        while True:
+            revision = self._view.revision
+            seen = self.picture().find(instance_id)
+            if seen is None and await self._store.get(keys.instance(instance_id)) is None:
+                return None
+            if seen is not None and _is(seen, until):
+                return seen.status if until != "gone" else None
+            await self._view.moved(revision)
+
+    async def events(self, since: float | None = None, *, follow: bool = False) -> AsyncIterator[Event]:
+        """Kept events, oldest first, then new ones for as long as the caller listens."""
+        listing = await self._store.list(keys.EVENTS)
+        for item in listing.items:
+            event = Event.model_validate_json(item.value)
+            if since is None or event.at >= since:
+                yield event
+        after = listing.revision
+        while follow:
+            try:
+                async for batch in self._store.watch(keys.EVENTS, after):
+                    after = batch.revision
+                    for change in sorted(batch.changes, key=lambda c: c.key):
+                        if change.item is not None:
+                            yield Event.model_validate_json(change.item.value)
+            except Compacted:
+                after = (await self._store.list(keys.EVENTS)).revision
+
+    def _deployment(self, name: str) -> Deployment:
+        found = self.picture().deployments.get(name)
+        if found is None:
+            raise NotFound(f"no deployment {name}", hint="see: zlayer ps")
+        return found
+
+
+def _is(seen: Seen, until: Until) -> bool:
+    match until:
+        case "created":
+            return seen.status is not None and (seen.status.started_at is not None or seen.ended)
+        case "running":
+            return seen.running or seen.ended
+        case "ended":
+            return seen.ended
+        case "gone":
+            return seen.status is not None and seen.status.gone
+
+
+def _order(seen: Seen) -> tuple[str, str, int, float]:
+    one = seen.instance
+    return (one.deployment, one.service, one.slot, one.created_at)
+
+
+def instance_document(seen: Seen) -> Json:
+    """One entry of `ps -c`."""
+    instance, status = seen.instance, seen.status
+    return {
+        "deployment": instance.deployment,
+        "service": instance.service,
+        "replica": instance.slot,
+        "id": instance.id,
+        "node": instance.node,
+        "state": seen.state.public,
+        "health": status.health if status else "none",
+        "image": instance.spec.image,
+        "ip": status.address if status else instance.address,
+        "ports": [f"{e.port}/{'udp' if e.protocol == 'udp' else 'tcp'}" for e in instance.spec.endpoints],
+        "pid": status.pid if status else None,
+        "restarts": instance.attempt,
+        "created_at": when(instance.created_at),
+        "started_at": when(status.started_at) if status else None,
+        "exit_code": status.exit_code if status else None,
+        "reason": _reason(seen),
+    }
+
+
+def _reason(seen: Seen) -> str:
+    if seen.status is None:
+        return "" if seen.instance.node else "waits for a node"
+    if seen.status.oom:
+        return "out of memory" + (f": {seen.status.reason}" if seen.status.reason else "")
+    return seen.status.reason
+
+
+def deployment_document(deployment: Deployment, seen: list[Seen]) -> Json:
+    """One entry of `ps`."""
+    summary: Summary = summarise(deployment, seen)
+    services = []
+    for one in summary.services:
+        service: Service = deployment.services[one.name]
+        services.append(
+            {
+                "name": one.name,
+                "image": one.image,
+                "desired": one.desired,
+                "running": one.running,
+                "ready": one.ready,
+                "settled": one.settled,
+                "endpoints": [e.model_dump() for e in service.container.endpoints],
+            }
+        )
+    return {
+        "deployment": deployment.name,
+        "name": deployment.name,
+        "status": summary.status,
+        "message": summary.message,
+        "culprit": summary.culprit,
+        "revision": deployment.revision,
+        "service_count": len(deployment.services),
+        "created_at": when(deployment.created_at),
+        "updated_at": when(deployment.updated_at),
+        "services": services,
+    }

@@ -1,0 +1,330 @@
+"""How users' wants get into the store. Every call is durable when it returns, and starts nothing itself."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from zlayer.model import keys
+from zlayer.model.base import Timestamp
+from zlayer.model.container import ContainerSpec, PullPolicy
+from zlayer.model.errors import Conflict, Invalid, NotFound, ZlayerError
+from zlayer.model.instance import ONE_OFF, Deployment, Event, Instance, InstanceStatus, Service
+from zlayer.plan.compare import Difference, compare
+from zlayer.plan.naming import instance_id
+from zlayer.plan.seen import Seen
+from zlayer.spec.compile import Compiled, compile_deployment
+from zlayer.spec.load import load
+from zlayer.store.contract import Store
+
+KEEP_REVISIONS = 20
+_ATTEMPTS = 16
+
+Resolve = Callable[[ContainerSpec], Awaitable[str]]
+"""Asks the registry for the digest behind a container's image reference."""
+
+
+@dataclass(frozen=True, slots=True)
+class Deployed:
+    """`changed` is False when the file asks for exactly what is already wanted; the revision is then the old one."""
+
+    name: str
+    revision: int
+    changed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class PlanView:
+    """`revision` is what the plan was made on, 0 for a new deployment: send it with the deploy to be sure."""
+
+    name: str
+    revision: int
+    differences: tuple[Difference, ...]
+
+
+class Wishes:
+    """`environ` answers `$E:VAR`; `resolve` pins images whose policy asks the registry at each deploy."""
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        environ: Mapping[str, str],
+        clock: Callable[[], float],
+        resolve: Resolve | None = None,
+    ) -> None:
+        self._store = store
+        self._environ = environ
+        self._clock = clock
+        self._resolve = resolve
+
+    async def plan(self, text: str, *, file: str = "", pull: PullPolicy | None = None) -> PlanView:
+        """What `deploy` would do now. Writes nothing."""
+        compiled = self._compile(text, file)
+        old = await self._load(compiled.name)
+        services = await self._services(compiled, old, pull)
+        seen = await self._seen(compiled.name)
+        return PlanView(compiled.name, old.revision if old else 0, tuple(compare(services, seen)))
+
+    async def deploy(
+        self,
+        text: str,
+        *,
+        file: str = "",
+        expect_revision: int | None = None,
+        pull: PullPolicy | None = None,
+        name: str | None = None,
+    ) -> Deployed:
+        """Want what the file says. `Conflict` when `expect_revision` (from a plan) is no longer the latest.
+
+        Raises `Invalid` with every problem of the file; nothing is written then.
+        """
+        compiled = self._compile(text, file)
+        if name is not None and name != compiled.name:
+            raise Invalid(f"the file deploys {compiled.name!r}, not {name!r}", hint="use the name the file gives")
+
+        async def change(old: Deployment | None) -> Deployment:
+            revision = old.revision if old else 0
+            if expect_revision is not None and expect_revision != revision:
+                raise Conflict(
+                    f"deployment {compiled.name} is at revision {revision}, the plan was made on {expect_revision}",
+                    hint="plan again",
+                )
+            if old is not None and old.desired == "removed":
+                raise Conflict(f"deployment {compiled.name} is being removed", hint="try again when it is gone")
+            services = await self._services(compiled, old, pull)
+            now = Timestamp(self._clock())
+            if old is None:
+                return Deployment(
+                    name=compiled.name, revision=1, services=services, source=text, created_at=now, updated_at=now
+                )
+            if old.services == services and old.desired == "running":
+                return old
+            new = {"revision": revision + 1, "services": services, "source": text, "updated_at": now}
+            return old.model_copy(update={**new, "desired": "running"})
+
+        before, after = await self._change(compiled.name, change, "deployment.updated")
+        return Deployed(compiled.name, after.revision, before is None or after.revision != before.revision)
+
+    async def scale(self, name: str, counts: Mapping[str, int]) -> Deployed:
+        """Set replica counts until the next change of the file; above an adaptive service's max is `Invalid`."""
+
+        async def change(old: Deployment | None) -> Deployment:
+            found = _existing(name, old)
+            services = dict(found.services)
+            for service, count in counts.items():
+                services[service] = _scaled(found, service, count)
+            return self._next(found, services=services)
+
+        before, after = await self._change(name, change, "deployment.scaled")
+        return Deployed(name, after.revision, before is None or after.revision != before.revision)
+
+    async def stop(self, name: str, service: str | None = None) -> Deployed:
+        """End the containers of a deployment or of one service; logs and records stay. Undone by `start` or `up`."""
+        return await self._switch(name, service, stopped=True)
+
+    async def start(self, name: str, service: str | None = None) -> Deployed:
+        return await self._switch(name, service, stopped=False)
+
+    async def remove(self, name: str) -> Deployed:
+        """End and forget everything of a deployment but its named volumes."""
+
+        async def change(old: Deployment | None) -> Deployment:
+            found = _existing(name, old)
+            return found if found.desired == "removed" else self._next(found, desired="removed")
+
+        before, after = await self._change(name, change, "deployment.removed")
+        return Deployed(name, after.revision, before is None or after.revision != before.revision)
+
+    async def run_once(
+        self,
+        spec: ContainerSpec,
+        *,
+        name: str | None = None,
+        remove_on_exit: bool = False,
+        await_attach: bool = False,
+    ) -> Instance:
+        """A one-off instance: never restarted, listed until removed (or at once with `remove_on_exit`)."""
+        service = name or "run"
+        instance = Instance(
+            id=instance_id("run", service, 1, secrets.token_hex(16)),
+            deployment=ONE_OFF,
+            service=service,
+            slot=1,
+            revision=1,
+            spec=spec,
+            digest=spec.digest(),
+            created_at=Timestamp(self._clock()),
+            remove_on_exit=remove_on_exit,
+            await_attach=await_attach,
+        )
+        key = keys.instance(instance.id)
+        await self._store.commit({key: instance.model_dump_json(exclude_defaults=True).encode()}, expect={key: 0})
+        return instance
+
+    async def remove_instance(self, instance_id: str) -> None:
+        """End and forget a one-off. `Invalid` for a replica of a deployment: it would only come back."""
+        await self._want_one_off(instance_id, "removed")
+
+    async def stop_instance(self, instance_id: str) -> None:
+        await self._want_one_off(instance_id, "stopped")
+
+    async def _want_one_off(self, instance_id: str, desired: str) -> None:
+        key = keys.instance(instance_id)
+        for _ in range(_ATTEMPTS):
+            item = await self._store.get(key)
+            if item is None:
+                raise NotFound(f"no instance {instance_id}", hint="see: zlayer ps -c")
+            instance = Instance.model_validate_json(item.value)
+            if instance.deployment != ONE_OFF:
+                raise Invalid(
+                    f"{instance_id} is a replica of deployment {instance.deployment}",
+                    hint=f"use: zlayer scale, zlayer stop -s {instance.service} or zlayer down {instance.deployment}",
+                )
+            if instance.desired in (desired, "removed"):
+                return
+            new = instance.model_copy(update={"desired": desired})
+            try:
+                await self._store.commit(
+                    {key: new.model_dump_json(exclude_defaults=True).encode()}, expect={key: item.modified}
+                )
+            except Conflict:
+                continue
+            return
+        raise Conflict(f"{instance_id} keeps changing", hint="try again")
+
+    async def _switch(self, name: str, service: str | None, *, stopped: bool) -> Deployed:
+        async def change(old: Deployment | None) -> Deployment:
+            found = _existing(name, old)
+            if found.desired == "removed":
+                raise Conflict(f"deployment {name} is being removed", hint="try again when it is gone")
+            if service is None:
+                desired = "stopped" if stopped else "running"
+                services = dict(found.services)
+                if not stopped:
+                    services = {k: v.model_copy(update={"stopped": False}) for k, v in services.items()}
+                if found.desired == desired and services == found.services:
+                    return found
+                return self._next(found, desired=desired, services=services)
+            wanted = _service(found, service)
+            if wanted.stopped == stopped:
+                return found
+            services = {**found.services, service: wanted.model_copy(update={"stopped": stopped})}
+            return self._next(found, services=services)
+
+        kind = "deployment.stopped" if stopped else "deployment.started"
+        before, after = await self._change(name, change, kind)
+        return Deployed(name, after.revision, before is None or after.revision != before.revision)
+
+    def _next(self, old: Deployment, **changes: object) -> Deployment:
+        now = Timestamp(self._clock())
+        return old.model_copy(update={**changes, "revision": old.revision + 1, "updated_at": now})
+
+    async def _change(
+        self, name: str, change: Callable[[Deployment | None], Awaitable[Deployment]], kind: str
+    ) -> tuple[Deployment | None, Deployment]:
+        key = keys.deployment(name)
+        for _ in range(_ATTEMPTS):
+            item = await self._store.get(key)
+            old = Deployment.model_validate_json(item.value) if item is not None else None
+            new = await change(old)
+            if new is old:
+                return old, new
+            value = new.model_dump_json(exclude_defaults=True).encode()
+            puts = {key: value, keys.revision(name, new.revision): value, **self._event(kind, new)}
+            stale = [keys.revision(name, new.revision - KEEP_REVISIONS)] if new.revision > KEEP_REVISIONS else []
+            try:
+                await self._store.commit(puts, stale, expect={key: item.modified if item is not None else 0})
+            except Conflict:
+                continue
+            return old, new
+        raise Conflict(f"deployment {name} keeps changing", hint="try again")
+
+    def _event(self, kind: str, deployment: Deployment) -> dict[str, bytes]:
+        now = self._clock()
+        event = Event(
+            at=Timestamp(now), kind=kind, deployment=deployment.name, message=f"revision {deployment.revision}"
+        )
+        key = f"{keys.EVENTS}{int(now * 1e6):020d}-user-{deployment.name}-{deployment.revision}"
+        return {key: event.model_dump_json(exclude_defaults=True).encode()}
+
+    def _compile(self, text: str, file: str) -> Compiled:
+        spec = load(text, file=file or "<stdin>")
+        base = Path(file).parent if file and Path(file).is_absolute() else None
+        return compile_deployment(spec, environ=self._environ, base=base)
+
+    async def _services(
+        self, compiled: Compiled, old: Deployment | None, pull: PullPolicy | None
+    ) -> dict[str, Service]:
+        services: dict[str, Service] = {}
+        for name, service in compiled.services.items():
+            before = old.services.get(name) if old is not None else None
+            container = service.container
+            if pull is not None:
+                container = container.model_copy(update={"pull_policy": pull})
+            container = await self._pinned(container, before)
+            services[name] = service.model_copy(update={"container": container, "replicas": _replicas(service, before)})
+        return services
+
+    async def _pinned(self, container: ContainerSpec, before: Service | None) -> ContainerSpec:
+        if self._resolve is None or container.pull_policy not in ("always", "newer"):
+            return container
+        same = before is not None and before.container.image == container.image
+        pin: str | None
+        try:
+            pin = await self._resolve(container)
+        except ZlayerError:
+            if container.pull_policy == "always":
+                raise
+            pin = before.container.pin if same and before is not None else None
+        return container.model_copy(update={"pin": pin})
+
+    async def _load(self, name: str) -> Deployment | None:
+        item = await self._store.get(keys.deployment(name))
+        return Deployment.model_validate_json(item.value) if item is not None else None
+
+    async def _seen(self, name: str) -> list[Seen]:
+        status = {
+            one.id: one
+            for one in (
+                InstanceStatus.model_validate_json(i.value) for i in (await self._store.list(keys.STATUS)).items
+            )
+        }
+        instances = (Instance.model_validate_json(i.value) for i in (await self._store.list(keys.INSTANCES)).items)
+        return [Seen(one, status.get(one.id)) for one in instances if one.deployment == name]
+
+
+def _existing(name: str, old: Deployment | None) -> Deployment:
+    if old is None:
+        raise NotFound(f"no deployment {name}", hint="see: zlayer ps")
+    return old
+
+
+def _service(deployment: Deployment, name: str) -> Service:
+    if name not in deployment.services:
+        known = ", ".join(sorted(deployment.services)) or "none"
+        raise NotFound(f"deployment {deployment.name} has no service {name}", hint=f"its services: {known}")
+    return deployment.services[name]
+
+
+def _scaled(deployment: Deployment, name: str, count: int) -> Service:
+    service = _service(deployment, name)
+    if count < 0:
+        raise Invalid(f"cannot scale {name} to {count}", hint="give 0 or more")
+    if service.scale_mode == "adaptive" and count > service.max_replicas:
+        raise Invalid(
+            f"{name} scales between {service.min_replicas} and {service.max_replicas} (adaptive), not to {count}",
+            hint="raise scale.max in the file, or use scale: {mode: manual}",
+        )
+    return service.model_copy(update={"replicas": count})
+
+
+def _replicas(service: Service, before: Service | None) -> int:
+    """Fixed: the file's. Manual: what it was set to. Adaptive: what it was, within the file's range."""
+    if before is None or service.scale_mode == "fixed":
+        return service.replicas
+    if service.scale_mode == "manual":
+        return before.replicas
+    return min(max(before.replicas, service.min_replicas), service.max_replicas)
