@@ -1,0 +1,46 @@
+# The two commands to know: `make demo` and `make test`. Everything else serves people who change the code.
+PY := .venv/bin/python
+WORKERS ?= 4
+
+.PHONY: help setup demo demo-clean test check fix bench lock clean
+
+help:
+	@echo "make demo        set everything up, end with a deployment that answers HTTP"
+	@echo "make demo-clean  remove all the demo made"
+	@echo "make test        set everything up, run every test"
+	@echo "make check       formatting, lint, types, import contracts"
+	@echo "make fix         mend what can be mended mechanically"
+	@echo "make bench       the figures of the README, peers measured in the same run"
+	@echo "make lock        resolve the dependencies anew (needs uv)"
+
+setup:
+	@tools/setup.sh
+
+demo: setup
+	@examples/demo/demo.sh up
+
+demo-clean:
+	@examples/demo/demo.sh clean
+
+test: setup
+	$(PY) -m pytest -n $(WORKERS)
+
+check: setup
+	.venv/bin/ruff format --check src tests bench
+	.venv/bin/ruff check src tests bench
+	.venv/bin/mypy
+	.venv/bin/lint-imports --no-cache
+
+fix: setup
+	.venv/bin/ruff check --fix-only -q src tests bench
+	.venv/bin/ruff format -q src tests bench
+
+bench: setup
+	@for script in bench/[a-z]*.py; do echo "== $$script"; $(PY) $$script || exit 1; done
+
+lock:
+	uv pip compile -q --universal --generate-hashes --python-version 3.11 --no-header \
+		pyproject.toml --group dev -o requirements.lock
+
+clean:
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis dist
