@@ -1,0 +1,80 @@
+"""Images in memory: every reference exists, unless a test says otherwise."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from hashlib import sha256
+
+import anyio
+
+from zlayer.image.contract import Image, ImageConfig, OnProgress
+from zlayer.model.base import Bytes, Timestamp
+from zlayer.model.container import PullPolicy
+from zlayer.model.errors import Conflict, NotFound
+
+
+def digest_of(text: str) -> str:
+    return f"sha256:{sha256(text.encode()).hexdigest()}"
+
+
+@dataclass(slots=True)
+class FakeImages:
+    """`seconds` is how long a download takes; `fault` may raise for a reference; `serves` are moved tags' digests."""
+
+    seconds: float = 0.0
+    fault: Callable[[str], None] = lambda _reference: None
+    serves: dict[str, str] = field(default_factory=dict)
+    config: ImageConfig = field(default_factory=lambda: ImageConfig(cmd=("serve",)))
+    local: dict[str, Image] = field(default_factory=dict)
+    downloads: Counter[str] = field(default_factory=Counter)
+
+    async def pull(
+        self,
+        reference: str,
+        *,
+        policy: PullPolicy = "if_not_present",
+        platform: str | None = None,
+        on_progress: OnProgress | None = None,
+    ) -> Image:
+        del on_progress
+        if policy in ("if_not_present", "never") and reference in self.local:
+            return self.local[reference]
+        if policy == "never":
+            raise NotFound(f"image {reference} is not here", hint="pull it")
+        self.fault(reference)
+        await anyio.sleep(self.seconds)
+        self.downloads[reference] += 1
+        image = Image(
+            reference=reference,
+            digest=await self.resolve(reference),
+            config=self.config,
+            layers=(digest_of(f"layer of {reference}"),),
+            platform=platform or "linux/amd64",
+            size=Bytes(1),
+            pulled_at=Timestamp(0),
+        )
+        self.local[reference] = image
+        return image
+
+    async def resolve(self, reference: str, *, platform: str | None = None) -> str:
+        del platform
+        self.fault(reference)
+        _, _, pinned = reference.partition("@")
+        return pinned or self.serves.get(reference) or digest_of(reference)
+
+    async def find(self, reference: str) -> Image | None:
+        return self.local.get(reference)
+
+    async def list(self) -> Sequence[Image]:
+        return list(self.local.values())
+
+    async def remove(self, reference: str, *, in_use: Sequence[str] = ()) -> Sequence[str]:
+        image = self.local.get(reference)
+        if image is None:
+            raise NotFound(f"no image {reference}")
+        if image.digest in in_use:
+            raise Conflict(f"image {reference} is in use")
+        del self.local[reference]
+        return [reference]
