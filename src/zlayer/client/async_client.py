@@ -113,6 +113,7 @@ class AsyncClient:
     async def follow(self, name: str) -> AsyncIterator[results.Deployment | results.ProgressEvent]:
         reader = calls.ServerEvents()
         async with self._open(calls.followed(name), "text/event-stream") as response:
+            yield await self.deployment(name)
             async for raw in response.lines():
                 if (item := reader.feed(raw)) is not None:
                     yield item

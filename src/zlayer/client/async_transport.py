@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
 import anyio
-from anyio.abc import ByteStream
+from anyio.abc import ByteStream, UNIXSocketStream
 from anyio.streams.buffered import BufferedByteReceiveStream
 
 from zlayer.client import frames, transport, websocket
@@ -84,13 +84,19 @@ async def connect(address: Address, timeout: float) -> ByteStream:
     try:
         with anyio.fail_after(timeout):
             if address.path:
-                return await anyio.connect_unix(address.path)
+                return await _connect_unix(address.path)
             if not address.tls:
                 return await anyio.connect_tcp(address.host, address.port)
             trust = ssl.create_default_context(cafile=address.ca or None)
             return await anyio.connect_tcp(address.host, address.port, ssl_context=trust, tls_standard_compatible=False)
     except OSError as error:  # TimeoutError is one too
         transport.failed(address, error)
+
+
+async def _connect_unix(path: str) -> ByteStream:
+    connection = transport.connect_unix(path, None)  # never waits: a full backlog aside, the kernel answers at once
+    connection.setblocking(False)
+    return await UNIXSocketStream.from_socket(connection)
 
 
 @asynccontextmanager

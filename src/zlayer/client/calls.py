@@ -224,6 +224,10 @@ class ServerEvents:
         if not data:
             return None
         doc = json.loads(data)
+        if kind == "error":
+            from zlayer.model.errors import from_document
+
+            raise from_document(doc)
         return results.Deployment.of(doc) if kind == "status" else results.ProgressEvent.of(doc)
 
 

@@ -114,10 +114,18 @@ class Client:
     def scale(self, name: str, services: Mapping[str, int]) -> None:
         self.send(calls.scale(name, services))
 
-    def follow(self, name: str) -> Iterator[results.Deployment | results.ProgressEvent]:
-        """Progress of a deployment as it happens, and its summary on each change. Never ends by itself."""
+    def follow(
+        self, name: str, *, patience: float | None = None
+    ) -> Iterator[results.Deployment | results.ProgressEvent]:
+        """Its summary now and on each change, and its progress as it happens. Never ends by itself.
+
+        `Deadline` after `patience` seconds of silence.
+        """
         reader = calls.ServerEvents()
         with self._open(calls.followed(name), "text/event-stream") as response:
+            yield self.deployment(name)
+            if patience is not None:
+                response.patience(patience)
             for raw in response.lines():
                 if (item := reader.feed(raw)) is not None:
                     yield item

@@ -70,15 +70,12 @@ def answers(address: Address, timeout: float = 5.0) -> bool:
 
 def listening(address: Address) -> bool:
     """True when something accepts connections on the unix socket: costs no request."""
-    import socket
-
-    with socket.socket(socket.AF_UNIX) as probe:
-        try:
-            probe.connect(address.path)
-        except (FileNotFoundError, ConnectionRefusedError):
-            return False
-        except OSError as error:
-            transport.failed(address, error)
+    try:
+        transport.connect_unix(address.path, 5.0).close()
+    except (FileNotFoundError, ConnectionRefusedError):
+        return False
+    except OSError as error:
+        transport.failed(address, error)
     return True
 
 

@@ -7,6 +7,7 @@ reused can never be stale.
 from __future__ import annotations
 
 import json
+import os
 import socket
 from collections.abc import Iterator, Mapping
 from types import TracebackType
@@ -16,6 +17,7 @@ from zlayer.client.record import Record
 
 MAX_HEADER_LINES = 100
 CHUNK = 65536
+MAX_UNIX_PATH = 107
 
 
 class Address(Record):
@@ -123,6 +125,10 @@ class Response:
         if self.status >= 400:
             raise_problem(self.status, self.read())
 
+    def patience(self, seconds: float) -> None:
+        """Wait at most this long for what comes next; `Deadline` after it."""
+        self._connection.settimeout(max(seconds, 0.001))
+
     def close(self) -> None:
         self._file.close()
         self._connection.close()
@@ -140,14 +146,31 @@ def connect(address: Address, timeout: float | None) -> socket.socket:
     """A connected socket. `Unavailable` when nothing answers, `Denied` when the socket's mode keeps us out."""
     try:
         if address.path:
-            connection = socket.socket(socket.AF_UNIX)
-            connection.settimeout(timeout)
-            connection.connect(address.path)
-            return connection
+            return connect_unix(address.path, timeout)
         connection = socket.create_connection((address.host, address.port), timeout)
         return _secured(connection, address) if address.tls else connection
     except OSError as error:
         failed(address, error)
+
+
+def connect_unix(path: str, timeout: float | None) -> socket.socket:
+    """A path beyond the 107 bytes of `sockaddr_un` is reached through its directory (unix(7))."""
+    connection = socket.socket(socket.AF_UNIX)
+    connection.settimeout(timeout)
+    directory = -1
+    try:
+        if len(os.fsencode(path)) > MAX_UNIX_PATH:
+            parent, name = os.path.split(path)
+            directory = os.open(parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+            path = f"/proc/self/fd/{directory}/{name}"
+        connection.connect(path)
+    except BaseException:
+        connection.close()
+        raise
+    finally:
+        if directory >= 0:
+            os.close(directory)
+    return connection
 
 
 def _secured(connection: socket.socket, address: Address) -> socket.socket:

@@ -27,6 +27,7 @@ class WebSocket:
         self._address = address
         self._decoder = frames.Decoder()
         self._early = early
+        self._out = b""
         self.closed = False
         self.close_reason = ""
 
@@ -47,11 +48,27 @@ class WebSocket:
         self._send(kind, message if isinstance(message, bytes) else message.encode())
 
     def _send(self, kind: int, data: bytes) -> None:
+        self._out += frames.encode(kind, data)
+        self.flush()
+
+    def unblock(self) -> None:
+        """From now on nothing waits: `send` keeps what does not fit (see `unsent`), `pump` may give nothing."""
+        self._connection.setblocking(False)
+
+    @property
+    def unsent(self) -> bool:
+        """True while bytes wait for the socket to take them: poll for writing, then `flush`."""
+        return bool(self._out)
+
+    def flush(self) -> None:
+        """Send what waits, as far as the socket takes it."""
         try:
-            self._connection.sendall(frames.encode(kind, data))
+            while self._out:
+                self._out = self._out[self._connection.send(self._out) :]
         except OSError as error:
-            self.closed = True
-            transport.failed(self._address, error)
+            if not _would_wait(error):
+                self.closed = True
+                transport.failed(self._address, error)
 
     def pump(self) -> list[Message]:
         """Wait until something arrives and give the messages that are whole now, perhaps none.
@@ -76,6 +93,8 @@ class WebSocket:
         try:
             data = self._connection.recv(transport.CHUNK)
         except OSError as error:
+            if _would_wait(error):
+                return b""
             transport.failed(self._address, error)
         if not data:
             self.closed = True
@@ -103,6 +122,14 @@ class WebSocket:
                 self.close()
         finally:
             self._connection.close()
+
+
+def _would_wait(error: OSError) -> bool:
+    """A non-blocking socket, plain or TLS, has nothing to give or take right now."""
+    return isinstance(error, BlockingIOError) or type(error).__name__ in {
+        "SSLWantReadError",
+        "SSLWantWriteError",
+    }
 
 
 def connect(address: transport.Address, target: str, *, timeout: float = 30.0) -> WebSocket:

@@ -1,0 +1,149 @@
+"""Follow a deployment until it is where it was wished to be, drawing its progress; and say why when it is not."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+
+from zlayer.cli.render import progress
+from zlayer.cli.screen import Screen
+from zlayer.client.client import Client
+from zlayer.client.results import Container, Deployment, ProgressEvent
+from zlayer.model.errors import Deadline, Failed, NotFound, Unavailable, ZlayerError
+
+LOOK_AGAIN = 2.0
+"""Seconds of silence after which the summary is read again, should an event have been lost with a daemon."""
+LOG_LINES = 10
+
+
+def watch(
+    api: Client, name: str, timeout: float | None, *, look_again: float = LOOK_AGAIN
+) -> Iterator[Deployment | ProgressEvent]:
+    """Summaries and progress, across restarts of the daemon. `Deadline` after `timeout` seconds in all."""
+    end = None if timeout is None else time.monotonic() + timeout
+    told: set[Deployment | ProgressEvent] = set()
+    while True:
+        left = None if end is None else end - time.monotonic()
+        if left is not None and left <= 0:
+            raise Deadline(f"{name} was not there after {timeout:g} seconds")
+        try:
+            for item in api.follow(name, patience=look_again if left is None else min(look_again, left)):
+                if item not in told:
+                    yield item
+                if isinstance(item, ProgressEvent):
+                    told.add(item)
+                if end is not None and time.monotonic() > end:
+                    break
+        except Deadline:
+            continue
+        except Unavailable:
+            if end is None:
+                raise
+            time.sleep(0.2)
+
+
+class Progress:
+    """What is drawn while a deployment settles: redrawn in place on a terminal, a line per event elsewhere."""
+
+    def __init__(self, screen: Screen) -> None:
+        self._screen = screen
+        self._latest: dict[str, ProgressEvent] = {}
+        self._summary: Deployment | None = None
+
+    def add(self, item: Deployment | ProgressEvent) -> None:
+        if isinstance(item, Deployment):
+            self._summary = item
+        else:
+            self._latest[item.service] = item
+            if not self._screen.live:
+                self._screen.note(progress.event(item))
+        self.draw()
+
+    def draw(self) -> None:
+        if self._summary and self._screen.live:
+            screen = self._screen
+            lines = progress.deployment(self._summary, self._latest, colour=screen.err_colour, width=screen.width)
+            screen.draw(lines)
+
+    def done(self) -> None:
+        self.draw()
+        self._screen.keep()
+
+
+def until(
+    api: Client,
+    name: str,
+    screen: Screen,
+    reached: Callable[[Deployment], bool],
+    *,
+    timeout: float | None,
+) -> Deployment:
+    """Follow until `reached`. `Failed` or `Deadline` name the replica that is to blame and its last lines of log."""
+    drawn = Progress(screen)
+    try:
+        for item in watch(api, name, timeout):
+            drawn.add(item)
+            if isinstance(item, Deployment):
+                if reached(item):
+                    drawn.done()
+                    return item
+                if item.status.startswith("failed"):
+                    raise blamed(api, name, Failed, item.message or f"{name} failed")
+    except Deadline:
+        drawn.done()
+        raise blamed(api, name, Deadline, f"{name} was not stable after {timeout:g} seconds") from None
+    raise Unavailable(f"the daemon stopped telling about {name}")
+
+
+def stable(summary: Deployment) -> bool:
+    return summary.status == "running" and all(service.settled for service in summary.services)
+
+
+def stopped(service: str | None) -> Callable[[Deployment], bool]:
+    """True once nothing of the deployment, or of one service, runs."""
+
+    def reached(summary: Deployment) -> bool:
+        return not any(s.running for s in summary.services if service in {None, s.name})
+
+    return reached
+
+
+def until_gone(api: Client, name: str, screen: Screen, timeout: float) -> None:
+    """Follow until the deployment is no more."""
+    drawn = Progress(screen)
+    try:
+        for item in watch(api, name, timeout, look_again=0.25):
+            drawn.add(item)
+    except NotFound:
+        screen.clear()
+    except Deadline:
+        raise blamed(api, name, Deadline, f"{name} was not gone after {timeout:g} seconds") from None
+
+
+def blamed(api: Client, name: str, kind: type[ZlayerError], message: str) -> ZlayerError:
+    """The error with the worst replica's reason and the end of its log, as far as the daemon can still tell."""
+    try:
+        culprit = worst(api.containers(name))
+        if culprit is None:
+            return kind(message, hint=f"look at `zlayer ps -c --deployment {name}`")
+        tail = [line.data for line in api.instance_logs(culprit.id, lines=LOG_LINES)]
+    except ZlayerError:
+        return kind(message)
+    who = f"{culprit.service}-{culprit.replica}"
+    why = culprit.reason or (f"{culprit.state} ({culprit.exit_code})" if culprit.exit_code else culprit.state)
+    text = f"{message}\n  {who}: {why}" + "".join(f"\n  | {line}" for line in tail)
+    return kind(
+        text, hint=f"`zlayer logs --deployment {name} {culprit.service}` shows more; `zlayer down {name}` ends it"
+    )
+
+
+def worst(containers: tuple[Container, ...]) -> Container | None:
+    """The container to show: one that ended badly, else one that is unhealthy or not up yet; the newest of them."""
+
+    def badness(c: Container) -> tuple[int, str]:
+        ended = c.state in {"failed", "lost"} or (c.state == "exited" and c.exit_code != 0)
+        waiting = c.state in {"pending", "initializing"} or c.health in {"unhealthy", "starting"}
+        return 3 if ended else 2 if c.health == "unhealthy" else 1 if waiting else 0, c.created_at or ""
+
+    bad = [c for c in containers if badness(c)[0]]
+    return max(bad, key=badness, default=None)

@@ -1,0 +1,83 @@
+"""`zlayer up` in the foreground: progress, then logs, and Ctrl-C that stops what it started."""
+
+from __future__ import annotations
+
+import argparse
+import threading
+import time
+
+from zlayer.cli import deploy, follow
+from zlayer.cli.render.logs import Prefixer
+from zlayer.cli.screen import Screen
+from zlayer.client.calls import LogQuery
+from zlayer.client.client import Client
+from zlayer.client.results import Deployment
+from zlayer.model.errors import NotFound, ZlayerError
+
+STOP_TIMEOUT = 60.0
+INTERRUPTED = 130
+
+
+class Foreground:
+    """Stays until the deployment is stopped or removed, here or elsewhere.
+
+    The first Ctrl-C asks for a graceful stop and waits for it, the second kills. Containers do not depend on us: when
+    this process is killed they run on.
+    """
+
+    def __init__(self, api: Client, name: str, screen: Screen, args: argparse.Namespace) -> None:
+        self._api = api
+        self._name = name
+        self._screen = screen
+        self._timeout: float = args.timeout
+        self._prefixer = Prefixer(colour=screen.colour, prefix=not args.no_prefix, timestamps=args.timestamps)
+
+    def run(self) -> int:
+        started = time.time()
+        try:
+            deploy.settle(self._api, self._name, self._screen, self._timeout)
+            threading.Thread(target=self._logs, args=(started,), daemon=True).start()
+            return self._stay()
+        except KeyboardInterrupt:
+            return self._stop()
+
+    def _stay(self) -> int:
+        """Return once it is stopped or gone without us."""
+        try:
+            for item in follow.watch(self._api, self._name, None):
+                if isinstance(item, Deployment) and item.status == "stopped":
+                    self._screen.note(f"{self._name} is stopped")
+                    return 0
+        except NotFound:
+            self._screen.note(f"{self._name} is gone")
+        return 0
+
+    def _logs(self, started: float) -> None:
+        """Print what is written, from the start of this `up`, across restarts of the daemon."""
+        since = started
+        while True:
+            wanted = LogQuery(lines=None, since=f"{since:.3f}", follow=True)
+            try:
+                for line in self._api.logs(self._name, wanted):
+                    self._screen.data(self._prefixer.line(line))
+            except NotFound:
+                return
+            except ZlayerError:
+                pass
+            except OSError:  # nobody reads our output any more
+                return
+            since = time.time()
+            time.sleep(0.5)
+
+    def _stop(self) -> int:
+        self._screen.note(f"\nstopping {self._name} (Ctrl-C again kills)")
+        try:
+            self._end(None)
+        except KeyboardInterrupt:
+            self._screen.note(f"\nkilling {self._name}")
+            self._end(0)
+        return INTERRUPTED
+
+    def _end(self, grace: float | None) -> None:
+        self._api.stop(self._name, grace=grace)
+        follow.until(self._api, self._name, self._screen, follow.stopped(None), timeout=STOP_TIMEOUT)

@@ -1,0 +1,61 @@
+"""`zlayer image`: local images."""
+
+from __future__ import annotations
+
+import argparse
+import time
+
+from zlayer.cli import link
+from zlayer.cli.parsing import add_format, add_subcommand
+from zlayer.cli.render.documents import as_text
+from zlayer.cli.render.progress import short
+from zlayer.cli.render.table import table
+from zlayer.cli.render.times import ago, size
+from zlayer.cli.screen import Screen
+
+EXAMPLES = """
+zlayer image ls
+zlayer image inspect alpine:3.20
+zlayer image rm alpine:3.20 redis:7
+"""
+
+
+def register(parser: argparse.ArgumentParser) -> None:
+    subs = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    ls = add_subcommand(subs, "ls", "List local images")
+    ls.add_argument("-q", "--quiet", action="store_true", help="references only")
+    add_format(ls)
+    rm = add_subcommand(subs, "rm", "Remove images, and the layers nothing else needs")
+    rm.add_argument("images", nargs="+", metavar="IMAGE")
+    inspect = add_subcommand(subs, "inspect", "Show everything about an image")
+    inspect.add_argument("image", metavar="IMAGE")
+    inspect.add_argument("--format", choices=("json", "yaml"), default="json", help="default: json")
+
+
+def run(args: argparse.Namespace) -> int:
+    screen = Screen.of(args)
+    if args.action == "ls":
+        return _list(args, screen)
+    api = link.client(args)
+    if args.action == "inspect":
+        screen.data(as_text(dict(api.image(args.image)), args.format))
+        return 0
+    for reference in args.images:
+        for line in api.remove_image(reference) or (reference,):
+            screen.data(line)
+    return 0
+
+
+def _list(args: argparse.Namespace, screen: Screen) -> int:
+    found = link.client(args).images()
+    if args.quiet:
+        for each in found:
+            screen.data(each.reference)
+    elif args.format == "table":
+        now = time.time()
+        rows = [[i.reference, short(i.digest), i.platform, size(i.size), ago(i.pulled_at, now)] for i in found]
+        headers = ("IMAGE", "DIGEST", "PLATFORM", "SIZE", "PULLED")
+        screen.data(table(headers, rows, colour=screen.colour))
+    else:
+        screen.data(as_text([each.document() for each in found], args.format))
+    return 0

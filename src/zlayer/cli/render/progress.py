@@ -1,0 +1,84 @@
+"""Progress of pulls and deploys: bars to be redrawn on a terminal, plain lines anywhere else."""
+
+from __future__ import annotations
+
+from zlayer.cli.render.colour import paint
+from zlayer.cli.render.colour import state as coloured
+from zlayer.cli.render.times import size
+from zlayer.client.results import Deployment, ProgressEvent, PullProgress, ServiceSummary
+
+BAR = 24
+
+
+def bar(done: int, total: int, width: int = BAR) -> str:
+    """`[#####-----]`; without a known total it stays empty."""
+    filled = min(width, done * width // total) if total > 0 else 0
+    return f"[{'#' * filled}{'-' * (width - filled)}]"
+
+
+def blob(progress: PullProgress) -> str:
+    """One blob of a pull as a line."""
+    name = short(progress.digest)
+    if progress.phase in {"done", "exists"}:
+        return f"{name}  {'already here' if progress.phase == 'exists' else 'done'}"
+    if progress.phase == "downloading" and progress.total:
+        amount = f"{size(progress.done)} / {size(progress.total)}"
+        return f"{name}  {bar(progress.done, progress.total)} {amount}"
+    return f"{name}  {progress.phase}"
+
+
+def short(digest: str) -> str:
+    """Twelve hex digits of a digest, as people know them."""
+    return digest.partition(":")[2][:12] or digest[:12]
+
+
+class Blobs:
+    """The blobs of a pull so far: `lines()` to draw, `news()` for the lines a log wants (changes of phase only)."""
+
+    def __init__(self) -> None:
+        self._blobs: dict[str, PullProgress] = {}
+
+    def add(self, progress: PullProgress) -> None:
+        self._blobs[progress.digest] = progress
+
+    def news(self, progress: PullProgress) -> str | None:
+        """A line when this blob entered a phase, else None; also records it."""
+        before = self._blobs.get(progress.digest)
+        self.add(progress)
+        if before and before.phase == progress.phase:
+            return None
+        return f"{short(progress.digest)} {progress.phase}"
+
+    def lines(self, width: int = 80, height: int = 20) -> list[str]:
+        """One line per blob, the unfinished ones first when they do not all fit."""
+        blobs = list(self._blobs.values())
+        if len(blobs) > height:
+            blobs.sort(key=lambda each: each.phase in {"done", "exists"})
+            blobs = blobs[:height]
+        return [blob(each)[: width - 1] for each in blobs]
+
+
+def service(summary: ServiceSummary, *, colour: bool, name_width: int) -> str:
+    """`web   2/3 ready  [####----]`."""
+    text = f"{summary.ready}/{summary.desired} ready"
+    done = paint(text, "green" if summary.settled else "yellow", colour=colour)
+    return f"{summary.name.ljust(name_width)}  {done}  {bar(summary.ready, summary.desired, 12)}"
+
+
+def deployment(summary: Deployment, latest: dict[str, ProgressEvent], *, colour: bool, width: int) -> list[str]:
+    """The deployment and its services, each with the latest that happened to it."""
+    wide = max((len(s.name) for s in summary.services), default=0)
+    out = [f"{summary.deployment}  {coloured(summary.status, colour=colour)}"]
+    for each in summary.services:
+        line = f"  {service(each, colour=colour, name_width=wide)}"
+        event = latest.get(each.name)
+        if event and not each.settled:
+            room = width - wide - 34
+            line += f"  {(event.message or event.kind)[: max(0, room)]}"
+        out.append(line)
+    return out
+
+
+def event(item: ProgressEvent) -> str:
+    """A progress event as a plain line."""
+    return f"{item.service}: {item.message or item.kind}" if item.service else item.message or item.kind

@@ -1,0 +1,83 @@
+"""Where output goes: data on stdout, everything for people on stderr, with colour where it is wanted."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from typing import IO
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from argparse import Namespace
+
+
+class Screen:
+    """Two streams. `live`: stderr is a terminal that can be redrawn, so progress may be drawn in place."""
+
+    def __init__(
+        self,
+        out: IO[str],
+        err: IO[str],
+        *,
+        no_color: bool = False,
+        environ: Mapping[str, str] = os.environ,
+    ) -> None:
+        self.out = out
+        self.err = err
+        self.colour = wants_colour(out, no_color=no_color, environ=environ)
+        self.err_colour = wants_colour(err, no_color=no_color, environ=environ)
+        self.live = err.isatty() and environ.get("TERM") != "dumb" and not environ.get("CI")
+        self._drawn = 0
+
+    @classmethod
+    def of(cls, args: Namespace) -> Screen:
+        return cls(sys.stdout, sys.stderr, no_color=args.no_color)
+
+    @property
+    def width(self) -> int:
+        try:
+            return os.get_terminal_size(self.err.fileno()).columns or 80
+        except (OSError, ValueError):
+            return 80
+
+    def data(self, text: str) -> None:
+        """A line of output proper, flushed so that a pipe sees it now."""
+        self.out.write(text + "\n")
+        self.out.flush()
+
+    def note(self, text: str) -> None:
+        """A line for people. Progress drawn in place is taken away first."""
+        self.clear()
+        self.err.write(text + "\n")
+        self.err.flush()
+
+    def draw(self, lines: Sequence[str]) -> None:
+        """Replace what was drawn last with these lines. Does nothing where nothing can be redrawn."""
+        if not self.live:
+            return
+        self.err.write(self._erase() + "".join(f"{line}\n" for line in lines))
+        self.err.flush()
+        self._drawn = len(lines)
+
+    def clear(self) -> None:
+        if self._drawn:
+            self.err.write(self._erase())
+            self.err.flush()
+            self._drawn = 0
+
+    def keep(self) -> None:
+        """Leave what was drawn last where it stands."""
+        self._drawn = 0
+
+    def _erase(self) -> str:
+        return f"\x1b[{self._drawn}F\x1b[J" if self._drawn else ""
+
+
+def wants_colour(stream: IO[str], *, no_color: bool, environ: Mapping[str, str]) -> bool:
+    """NO_COLOR (no-color.org) wins over CLICOLOR_FORCE (bixense.com/clicolors), that over what the stream is."""
+    if no_color or environ.get("NO_COLOR"):
+        return False
+    if environ.get("CLICOLOR_FORCE", "0") not in {"", "0"}:
+        return True
+    return stream.isatty() and environ.get("TERM") != "dumb"

@@ -1,0 +1,34 @@
+"""The spec a verb works on: the file named, or the one found in this directory."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from zlayer.model.errors import Invalid, NotFound
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from argparse import ArgumentParser
+
+
+def add_spec(parser: ArgumentParser) -> None:
+    parser.add_argument("spec", nargs="?", help="the spec file, or - for stdin; else the one found here")
+
+
+def read(given: str | None) -> tuple[str, str]:
+    """The text of the spec and the name to call it by. `NotFound` or `Invalid` say what was looked for."""
+    if given == "-":
+        return sys.stdin.read(), "<stdin>"
+    if given is None:
+        from zlayer.spec.discover import discover
+
+        path = discover(Path.cwd())
+    else:
+        path = Path(given)
+    try:
+        return path.read_text(encoding="utf-8"), given or path.name
+    except FileNotFoundError:
+        raise NotFound(f"no spec file {given}", hint="look at the path, or leave it out to find one here") from None
+    except (IsADirectoryError, UnicodeDecodeError, PermissionError) as error:
+        raise Invalid(f"cannot read {path} as a spec: {error}", hint="name a YAML file in UTF-8") from None

@@ -1,0 +1,38 @@
+"""Every verb: the module that has it, one line of help, and the group it is listed in. Loads nothing."""
+
+from __future__ import annotations
+
+DAILY, IMAGES, DAEMON, SPEC, OTHER = "Deployments", "Images", "Daemon", "Spec files", "Other"
+
+VERBS: dict[str, tuple[str, str, str]] = {
+    "up": ("up", "Start or update a deployment and follow its logs", DAILY),
+    "deploy": ("deploy", "Start or update a deployment and wait until it is stable", DAILY),
+    "down": ("down", "Remove a deployment and wait until it is gone", DAILY),
+    "ps": ("ps", "List deployments and services, or containers with -c", DAILY),
+    "logs": ("logs", "Show or follow what containers wrote", DAILY),
+    "exec": ("exec", "Run a command in a running container", DAILY),
+    "scale": ("scale", "Change how many replicas a service has", DAILY),
+    "stop": ("stop", "Stop a deployment or a service, and keep it", DAILY),
+    "run": ("run", "Run one container to its end", DAILY),
+    "events": ("events", "Show what happened, or follow it", DAILY),
+    "pull": ("pull", "Pull an image", IMAGES),
+    "image": ("image", "List, inspect or remove images", IMAGES),
+    "validate": ("validate", "Check a spec and list every fault", SPEC),
+    "spec": ("spec", "Show the normalised form of a spec, or its JSON Schema", SPEC),
+    "status": ("status", "Show how the daemon is", DAEMON),
+    "daemon": ("daemon", "Start, stop or restart the daemon, or read its log", DAEMON),
+    "serve": ("serve", "Be the daemon", DAEMON),
+    "runtimes": ("runtimes", "List what can run containers here", DAEMON),
+    "token": ("tokens", "Create or read bearer tokens for the TCP API", DAEMON),
+    "doctor": ("doctor", "Check this machine, with a fix for each finding", OTHER),
+    "completions": ("completions", "Print shell completions", OTHER),
+    "version": ("version", "Print the version", OTHER),
+}
+
+HIDDEN = {"__complete": ("complete", "", "")}
+
+
+def find(name: str) -> str | None:
+    """The module of a verb, or None."""
+    entry = VERBS.get(name) or HIDDEN.get(name)
+    return entry[0] if entry else None
