@@ -1,0 +1,205 @@
+"""What answers look like, for the OpenAPI document; a test holds real answers against them.
+
+Times are RFC 3339 in UTC. Routes build the JSON themselves: validating our own output costs more than making it.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+
+class Answer(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class ProblemItem(Answer):
+    """One fault in an input. `line` and `column` count from 1; 0 means no position."""
+
+    message: str
+    path: str
+    file: str
+    line: int
+    column: int
+    suggestion: str
+    kind: str
+    pointer: str
+
+
+class ProblemDocument(Answer):
+    """RFC 9457. `code` names the error class, `hint` says what to do, `trace_id` is the X-Request-ID."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str
+    instance: str = ""
+    hint: str = ""
+    errors: list[ProblemItem] = []
+    retry_after: float | None = None
+    trace_id: str = ""
+
+
+class Alive(Answer):
+    status: Literal["ok", "starting", "stopping"]
+    version: str
+    uptime_secs: float
+    runtime_name: str
+
+
+class InstanceCounts(Answer):
+    running: int
+    total: int
+
+
+class Status(Answer):
+    """`bind` is where TCP listens, `off`, or why it does not."""
+
+    version: str
+    pid: int
+    data_dir: str
+    socket: str
+    bind: str
+    uptime_secs: float
+    node: str
+    runtime: str
+    deployments: int
+    instances: InstanceCounts
+    rss_bytes: int
+
+
+class Verdict(Answer):
+    valid: bool
+    errors: list[ProblemItem]
+
+
+class PlannedChange(Answer):
+    service: str
+    slot: int
+    action: Literal["create", "replace", "remove", "keep", "start", "stop"]
+    instance: str | None
+    reason: str
+
+
+class Plan(Answer):
+    """`summary` counts the changes by action."""
+
+    deployment: str
+    revision: int
+    changes: list[PlannedChange]
+    summary: dict[str, int]
+
+
+class Accepted(Answer):
+    """The wish is durable; `changed` False means it was so already."""
+
+    deployment: str
+    revision: int
+    changed: bool
+
+
+class Removed(Answer):
+    """The wish is durable; the instance is gone once it is no longer listed."""
+
+    instance: str
+
+
+class ExecResult(Answer):
+    """`exit_code` is 128 + n for a signal, null when unknown. Output is UTF-8, other bytes replaced."""
+
+    exit_code: int | None
+    stdout: str
+    stderr: str
+    truncated: bool
+
+
+class ImageItem(Answer):
+    """`size` is the sum of the compressed layers in bytes."""
+
+    reference: str
+    digest: str
+    index_digest: str
+    platform: str
+    size: int
+    layers: int
+    pulled_at: str
+
+
+class ImageConfig(Answer):
+    entrypoint: list[str]
+    cmd: list[str]
+    env: dict[str, str]
+    workdir: str
+    user: str
+    stop_signal: str
+    exposed_ports: list[str]
+    volumes: list[str]
+    labels: dict[str, str]
+
+
+class ImageDetails(ImageItem):
+    diff_ids: list[str]
+    config: ImageConfig
+
+
+class Deleted(Answer):
+    deleted: list[str]
+
+
+class Stats(Answer):
+    """Counters since start, levels now; sizes in bytes, `memory_limit` and `pids_limit` 0 mean none."""
+
+    at: str
+    cpu_seconds: float
+    cpu_throttled_seconds: float
+    memory: int
+    memory_peak: int
+    memory_limit: int
+    oom_kills: int
+    pids: int
+    pids_limit: int
+    io_read: int
+    io_written: int
+    net_received: int
+    net_sent: int
+
+
+class LogItem(Answer):
+    """A line of an NDJSON log stream."""
+
+    at: str
+    stream: Literal["stdout", "stderr"]
+    instance: str
+    service: str
+    slot: int
+    data: str
+    partial: bool
+
+
+class RunItem(Answer):
+    """A line of the NDJSON stream of POST /run. `data` is base64."""
+
+    event: Literal["pulling", "created", "output", "exited", "removed"]
+    id: str = ""
+    stream: Literal["stdout", "stderr"] = "stdout"
+    data: str = ""
+    code: int | None = None
+    oom: bool = False
+    reason: str = ""
+    digest: str = ""
+    phase: str = ""
+    done: int = 0
+    total: int = 0
+
+
+class RuntimeItem(Answer):
+    """`ok`: it really runs containers here; else `reason` says why not and `fix` what to do."""
+
+    name: str
+    ok: bool
+    engine: str
+    reason: str
+    fix: str
+    selected: bool

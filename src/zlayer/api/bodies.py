@@ -1,0 +1,150 @@
+"""What requests carry. Unknown fields are refused; sizes are bytes, times are seconds."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from zlayer.model.base import Bytes, Cpu, Document, Seconds
+from zlayer.model.container import BindMount, ContainerSpec, PullPolicy, Resources, TmpfsMount, VolumeMount
+
+Count = Annotated[int, Field(ge=0, le=10_000)]
+Rows = Annotated[int, Field(ge=1, le=10_000)]
+
+
+class SpecBody(Document):
+    """A deployment as its author wrote it. `file` is its name, for error messages."""
+
+    spec: str
+    file: str = "deployment"
+
+
+class PlanBody(SpecBody):
+    """`pull` replaces the pull policy of every service."""
+
+    pull: PullPolicy | None = None
+
+
+class DeployBody(PlanBody):
+    """`revision`: the deployment revision this was planned on (0: it did not exist); another one is a conflict."""
+
+    revision: int | None = None
+
+
+class StopBody(Document):
+    """One service, or all without `service`. `grace` replaces the time between the stop signal and the kill."""
+
+    service: str | None = None
+    grace: Annotated[Seconds, Field(ge=0)] | None = None
+
+
+class StartBody(Document):
+    service: str | None = None
+
+
+class ScaleBody(Document):
+    """Wanted replicas by service name."""
+
+    services: Annotated[dict[str, Count], Field(min_length=1)]
+
+
+class ReplicasBody(Document):
+    replicas: Count
+
+
+class ExecBody(Document):
+    """A command to run inside a running replica; `slot` chooses which, else the lowest that runs."""
+
+    command: Annotated[tuple[str, ...], Field(min_length=1)]
+    env: dict[str, str] = Field(default_factory=dict)
+    user: str | None = None
+    workdir: str | None = None
+    slot: Annotated[int, Field(ge=1)] | None = None
+
+
+class ExecStart(ExecBody):
+    """The first message of an exec WebSocket."""
+
+    tty: bool = False
+    stdin: bool = False
+    rows: Rows | None = None
+    columns: Rows | None = None
+
+
+class RunMount(Document):
+    """`bind` needs an absolute `source`; a `volume` without source is anonymous; `tmpfs` has no source.
+
+    Without `type`: a source that starts with `/` is a bind, any other names a volume.
+    """
+
+    target: str
+    source: str | None = None
+    readonly: bool = False
+    type: Literal["bind", "volume", "tmpfs"] | None = None
+
+    def mount(self) -> BindMount | VolumeMount | TmpfsMount:
+        kind = self.type or ("bind" if (self.source or "").startswith("/") else "volume")
+        if kind == "tmpfs":
+            return TmpfsMount(target=self.target)
+        if kind == "bind":
+            return BindMount(source=self.source or "", target=self.target, readonly=self.readonly)
+        return VolumeMount(name=self.source, target=self.target, readonly=self.readonly)
+
+
+class RunBody(Document):
+    """A one-off instance. `command` replaces the image's Cmd, `entrypoint` its Entrypoint too.
+
+    `rm`: nothing of it is left once it has ended. `stdin` and `tty` need the WebSocket. `memory` in bytes, `cpu` in
+    cores. `detach` (HTTP only): the stream ends once the instance is accepted.
+    """
+
+    image: str
+    command: tuple[str, ...] = ()
+    entrypoint: tuple[str, ...] | None = None
+    env: dict[str, str] = Field(default_factory=dict)
+    mounts: tuple[RunMount, ...] = ()
+    memory: Annotated[Bytes, Field(gt=0)] | None = None
+    cpu: Annotated[Cpu, Field(gt=0)] | None = None
+    name: str | None = None
+    hostname: str | None = None
+    rm: bool = False
+    detach: bool = False
+    tty: bool = False
+    stdin: bool = False
+    rows: Rows | None = None
+    columns: Rows | None = None
+    workdir: str | None = None
+    user: str | None = None
+    pull: PullPolicy = "if_not_present"
+    platform: str | None = None
+    network: Literal["bridge", "host", "none"] = "bridge"
+    privileged: bool = False
+    read_only: bool = False
+
+    def container(self) -> ContainerSpec:
+        """The container this asks for. The image is pulled before, so the agent's own pull finds it local."""
+        return ContainerSpec(
+            image=self.image,
+            pull_policy="if_not_present",
+            platform=self.platform,
+            entrypoint=self.entrypoint,
+            args=self.command or None,
+            workdir=self.workdir,
+            env=self.env,
+            user=self.user,
+            hostname=self.hostname,
+            resources=Resources(cpu=self.cpu, memory=self.memory),
+            mounts=tuple(mount.mount() for mount in self.mounts),
+            privileged=self.privileged,
+            read_only_root=self.read_only,
+            tty=self.tty,
+            stdin_open=self.stdin,
+            network_mode=self.network,
+        )
+
+
+class PullBody(Document):
+    reference: str
+    policy: PullPolicy = "always"
+    platform: str | None = None

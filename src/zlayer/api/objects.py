@@ -1,0 +1,65 @@
+"""The objects of `ps`: deployments, services and containers as every client sees them."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from zlayer.api.answers import Answer
+
+
+class EndpointItem(Answer):
+    """A port the replicas answer on, at each one's own address."""
+
+    name: str
+    protocol: str
+    port: int
+
+
+class ServiceSummary(Answer):
+    """How a service stands: replicas wanted, running, and ready to take work."""
+
+    name: str
+    image: str
+    desired: int
+    running: int
+    ready: int
+    settled: bool
+    """Every wanted replica is ready and nothing else of the service is live."""
+    endpoints: list[EndpointItem]
+
+
+class DeploymentSummary(Answer):
+    """`message` says why it failed. `name` and `deployment` are the same."""
+
+    name: str
+    deployment: str
+    status: Literal["pending", "deploying", "running", "failed", "stopped", "removing"]
+    message: str
+    culprit: str
+    """The instance to look at when it failed."""
+    revision: int
+    service_count: int
+    created_at: str | None
+    updated_at: str | None
+    services: list[ServiceSummary]
+
+
+class Container(Answer):
+    """One instance. `exit_code` is 128 + n for a signal; `restarts` counts its predecessors that ended."""
+
+    deployment: str
+    service: str
+    replica: int
+    id: str
+    node: str | None
+    state: Literal["pending", "initializing", "running", "stopping", "exited", "failed", "lost"]
+    health: Literal["none", "starting", "healthy", "unhealthy"]
+    image: str
+    ip: str | None
+    ports: list[str]
+    pid: int | None
+    restarts: int
+    created_at: str | None
+    started_at: str | None
+    exit_code: int | None
+    reason: str

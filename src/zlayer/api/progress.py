@@ -1,0 +1,47 @@
+"""The progress of one deployment as a stream: its summary when it changes, and its events as they happen."""
+
+from __future__ import annotations
+
+import time
+
+import anyio
+
+from zlayer.api.services import Services
+from zlayer.api.streams import Emit, Produce
+from zlayer.api.times import rfc3339
+from zlayer.model.base import Timestamp
+from zlayer.model.errors import NotFound
+
+
+def follow_deployment(api: Services, name: str, since: Timestamp | None = None) -> Produce:
+    """Emits `("status", revision, summary)` at once and on change, and `("", id, event)`; ends when it is gone."""
+
+    async def produce(emit: Emit) -> None:
+        start = since if since is not None else Timestamp(time.time())
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(_events, api, name, start, emit)
+            await _summaries(api, name, emit)
+            tasks.cancel_scope.cancel()
+
+    return produce
+
+
+async def _summaries(api: Services, name: str, emit: Emit) -> None:
+    last: object = None
+    while True:
+        revision = api.views.revision
+        try:
+            summary = api.views.deployment(name)
+        except NotFound:
+            return
+        if summary != last:
+            last = summary
+            await emit(("status", "", summary))
+        await api.views.changed(revision)
+
+
+async def _events(api: Services, name: str, since: Timestamp, emit: Emit) -> None:
+    async for event in api.views.events(since, follow=True):
+        if event.deployment == name:
+            told = event.model_dump(include={"kind", "message", "service", "instance"})
+            await emit(("", f"{event.at:.6f}", told | {"at": rfc3339(event.at)}))

@@ -1,0 +1,51 @@
+"""A pull with its progress told as it goes: the newest state of each blob, at most ten times a second."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+import anyio
+
+from zlayer.image.contract import Image, Images, Progress
+from zlayer.model.container import PullPolicy
+from zlayer.model.errors import ZlayerError
+
+PAUSE = 0.1
+OnBlob = Callable[[Progress], Awaitable[None]]
+
+
+async def pull(images: Images, reference: str, *, policy: PullPolicy, platform: str | None, tell: OnBlob) -> Image:
+    """As `Images.pull`. `tell` hears of every blob at least once after its last change."""
+    latest: dict[str, Progress] = {}
+    news = anyio.Event()
+    image: Image | None = None
+    failure: ZlayerError | None = None
+
+    def on_progress(progress: Progress) -> None:
+        latest[progress.digest] = progress
+        news.set()
+
+    async def drain() -> None:
+        while latest:
+            await tell(latest.pop(next(iter(latest))))
+
+    async def report() -> None:
+        nonlocal news
+        while True:
+            await news.wait()
+            news = anyio.Event()
+            await drain()
+            await anyio.sleep(PAUSE)
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(report)
+        try:
+            image = await images.pull(reference, policy=policy, platform=platform, on_progress=on_progress)
+        except ZlayerError as error:  # raised below: a task group would wrap it
+            failure = error
+        tasks.cancel_scope.cancel()
+    if failure is not None:
+        raise failure
+    await drain()
+    assert image is not None
+    return image

@@ -1,0 +1,87 @@
+"""Images of this node: list, inspect, pull, remove."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from fastapi import APIRouter
+from starlette.responses import Response
+
+from zlayer.api.answer import answer, documented
+from zlayer.api.answers import Deleted, ImageDetails, ImageItem
+from zlayer.api.authorise import V1
+from zlayer.api.bodies import PullBody
+from zlayer.api.oneoff import blob
+from zlayer.api.pulls import pull
+from zlayer.api.services import Api
+from zlayer.api.streams import NDJSON, Emit, Stream
+from zlayer.api.times import rfc3339
+from zlayer.image.contract import Image, Progress
+from zlayer.model.errors import NotFound
+
+router = APIRouter(prefix=f"{V1}/images", tags=["images"])
+_PULLED = {"type": "object", "description": "A blob's progress, then `{image}` or `{error}`"}
+
+
+@router.get("", summary="Local images", responses=documented(list[ImageItem]))
+async def images(api: Api) -> Response:
+    return answer([image_item(image) for image in await api.agent.images.list()])
+
+
+@router.post(
+    "/pull",
+    summary="Pull an image",
+    responses=documented(_PULLED, media_type=NDJSON, what="Progress, line by line", errors=(422,)),
+)
+async def pull_image(api: Api, body: PullBody) -> Response:
+    async def produce(emit: Emit) -> None:
+        async def tell(progress: Progress) -> None:
+            await emit(blob(progress))
+
+        images = api.agent.images
+        image = await pull(images, body.reference, policy=body.policy, platform=body.platform, tell=tell)
+        await emit({"image": image_item(image)})
+
+    return Stream(produce, stopping=api.stopping)
+
+
+@router.get(
+    "/{reference:path}",
+    summary="One image, by name, digest or the start of a digest",
+    responses=documented(ImageDetails, errors=(404, 422)),
+)
+async def image_one(api: Api, reference: str) -> Response:
+    image = await api.agent.images.find(reference)
+    if image is None:
+        raise NotFound(f"no local image {reference}", hint=f"zlayer pull {reference}")
+    return answer(image_details(image))
+
+
+@router.delete(
+    "/{reference:path}",
+    summary="Forget a name and what only it needs; never an image in use",
+    responses=documented(Deleted, errors=(404, 409, 422)),
+)
+async def remove(api: Api, reference: str) -> Response:
+    statuses = (seen.status for seen in api.views.picture().all().values())
+    in_use = sorted({s.image_digest for s in statuses if s is not None and s.image_digest and not s.gone})
+    deleted = await api.agent.images.remove(reference, in_use=in_use)
+    return answer({"deleted": list(deleted)})
+
+
+def image_item(image: Image) -> dict[str, Any]:  # Any: a JSON object
+    return {
+        "reference": image.reference,
+        "digest": image.digest,
+        "index_digest": image.index_digest,
+        "platform": image.platform,
+        "size": image.size,
+        "layers": len(image.layers),
+        "pulled_at": rfc3339(image.pulled_at),
+    }
+
+
+def image_details(image: Image) -> dict[str, Any]:
+    config = asdict(image.config)
+    return {**image_item(image), "diff_ids": list(image.layers), "config": config}

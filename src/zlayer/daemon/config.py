@@ -1,0 +1,218 @@
+"""`config.toml` of a data directory: read whole, checked whole, every problem told at once with its line.
+
+Keys (all optional): `default_registry`; `[daemon] bind group node_name runtime log_level log_format tls_cert tls_key`;
+`[network] subnet`; `[registries."HOST[:PORT]"] insecure ca username password_file`.
+"""
+
+from __future__ import annotations
+
+import difflib
+import ipaddress
+import re
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from zlayer.daemon.listen import Bind, parse_bind
+from zlayer.model.errors import Invalid, Problem
+
+RuntimeChoice = Literal["auto", "crun", "runc", "youki"]
+RUNTIMES = ("auto", "crun", "runc", "youki")
+LOG_LEVELS = ("debug", "info", "warning", "error")
+LOG_FORMATS = ("json", "text")
+
+
+@dataclass(frozen=True, slots=True)
+class RegistryConfig:
+    """`insecure`: plain HTTP or an unchecked certificate. `ca`: PEM file to trust. `password_file` is read per use."""
+
+    insecure: bool = False
+    ca: Path | None = None
+    username: str | None = None
+    password_file: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """Settings of one daemon; None means "decide at start" (the bind, the node's name, the subnet)."""
+
+    default_registry: str | None = None
+    bind: Bind | None = None
+    group: str | None = None
+    node_name: str | None = None
+    runtime: str = "auto"
+    log_level: str = "info"
+    log_format: str = "json"
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
+    subnet: str | None = None
+    registries: Mapping[str, RegistryConfig] = field(default_factory=dict)
+
+
+def load(path: Path) -> Config:
+    """The configuration at `path`; defaults when there is no such file. Raises `Invalid` with every problem."""
+    try:
+        text = path.read_text("utf-8")
+    except FileNotFoundError:
+        return Config()
+    except (OSError, UnicodeDecodeError) as error:
+        raise Invalid(f"{path} cannot be read: {error}", problems=(Problem(str(error), file=str(path)),)) from None
+    return parse(text, file=str(path))
+
+
+def parse(text: str, *, file: str) -> Config:
+    """As `load`, from text. Relative paths in it are taken from the file's own directory."""
+    try:
+        document = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        found = re.search(r"\(at line (\d+), column (\d+)\)", str(error))
+        line, column = (int(found[1]), int(found[2])) if found else (0, 0)
+        words = re.sub(r" \(at .*\)$", "", str(error))
+        problem = Problem(words, file=file, line=line, column=column)
+        raise Invalid(str(problem), problems=(problem,)) from None
+    reader = _Reader(file, _lines(text))
+    config = reader.config(document)
+    if reader.problems:
+        count = len(reader.problems)
+        raise Invalid(
+            str(reader.problems[0]) if count == 1 else f"{count} problems in {file}",
+            hint="see docs/reference-api.md for every key of config.toml",
+            problems=tuple(reader.problems),
+        )
+    return config
+
+
+def _lines(text: str) -> dict[str, int]:
+    """Line of each table and key, by dotted path: what tomllib does not tell. Good enough to point a person there."""
+    found: dict[str, int] = {}
+    table = ""
+    for number, line in enumerate(text.splitlines(), start=1):
+        if header := re.match(r"\s*\[+\s*(.+?)\s*\]+\s*(#.*)?$", line):
+            table = _unquoted(header[1])
+            found.setdefault(table, number)
+        elif key := re.match(r"""\s*((?:"[^"]*"|'[^']*'|[\w-]+)(?:\s*\.\s*(?:"[^"]*"|'[^']*'|[\w-]+))*)\s*=""", line):
+            path = _unquoted(key[1])
+            found.setdefault(f"{table}.{path}" if table else path, number)
+    return found
+
+
+def _unquoted(path: str) -> str:
+    return ".".join(part.strip("\"' ") for part in re.findall(r"\"[^\"]*\"|'[^']*'|[^.]+", path))
+
+
+def _bind(value: str) -> Bind:
+    return parse_bind(value)
+
+
+def _subnet(value: str) -> str:
+    network = ipaddress.IPv4Network(value)
+    if network.prefixlen > 29:
+        raise ValueError(f"{value} has room for fewer than 5 containers")
+    return value
+
+
+def _choice(*allowed: str) -> Callable[[str], str]:
+    def check(value: str) -> str:
+        if value not in allowed:
+            near = difflib.get_close_matches(value, allowed, 1)
+            mend = f"; did you mean {near[0]!r}?" if near else ""
+            raise ValueError(f"{value!r} is none of {', '.join(allowed)}{mend}")
+        return value
+
+    return check
+
+
+class _Reader:
+    """Walks the document once, collecting problems instead of stopping at the first."""
+
+    def __init__(self, file: str, lines: Mapping[str, int]) -> None:
+        self.problems: list[Problem] = []
+        self._file = file
+        self._lines = lines
+        self._here = Path(file).parent
+
+    def config(self, document: Mapping[str, Any]) -> Config:  # Any: TOML values of any type
+        top = self._table(document, "", {"default_registry": str, "daemon": dict, "network": dict, "registries": dict})
+        texts = ("bind", "group", "node_name", "runtime", "log_level", "log_format", "tls_cert", "tls_key")
+        daemon = self._table(top.get("daemon", {}), "daemon", dict.fromkeys(texts, str))
+        network = self._table(top.get("network", {}), "network", {"subnet": str})
+        if ("tls_cert" in daemon) != ("tls_key" in daemon):
+            self._problem("daemon", "tls_cert and tls_key belong together: give both or neither")
+        return Config(
+            default_registry=top.get("default_registry"),
+            bind=self._value(daemon, "daemon.bind", _bind, None),
+            group=daemon.get("group"),
+            node_name=daemon.get("node_name"),
+            runtime=self._value(daemon, "daemon.runtime", _choice(*RUNTIMES), "auto"),
+            log_level=self._value(daemon, "daemon.log_level", _choice(*LOG_LEVELS), "info"),
+            log_format=self._value(daemon, "daemon.log_format", _choice(*LOG_FORMATS), "json"),
+            tls_cert=self._file_at(daemon, "daemon.tls_cert"),
+            tls_key=self._file_at(daemon, "daemon.tls_key"),
+            subnet=self._value(network, "network.subnet", _subnet, None),
+            registries=self._registries(top.get("registries", {})),
+        )
+
+    def _registries(self, tables: Mapping[str, Any]) -> dict[str, RegistryConfig]:
+        keys = {"insecure": bool, "ca": str, "username": str, "password_file": str}
+        found: dict[str, RegistryConfig] = {}
+        for host, table in tables.items():
+            path = f"registries.{host}"
+            if not isinstance(table, dict):
+                self._problem(path, f'write a registry as a table: [registries."{host}"]')
+                continue
+            values = self._table(table, path, keys)
+            if ("username" in values) != ("password_file" in values):
+                self._problem(path, "username and password_file belong together: give both or neither")
+            found[host] = RegistryConfig(
+                insecure=values.get("insecure", False),
+                ca=self._file_at(values, f"{path}.ca"),
+                username=values.get("username"),
+                password_file=self._file_at(values, f"{path}.password_file"),
+            )
+        return found
+
+    def _table(self, table: Mapping[str, Any], path: str, keys: Mapping[str, type]) -> dict[str, Any]:
+        """The known keys of the right type; a problem for every other one."""
+        good: dict[str, Any] = {}
+        for key, value in table.items():
+            where = f"{path}.{key}" if path else key
+            if key not in keys:
+                near = difflib.get_close_matches(key, keys, 1)
+                self._problem(where, f"unknown key {key!r}", near[0] if near else "")
+            elif not isinstance(value, keys[key]):
+                self._problem(where, f"wants {_NAMES[keys[key]]}, not {value!r}")
+            else:
+                good[key] = value
+        return good
+
+    def _value(self, table: Mapping[str, Any], path: str, check: Callable[[str], Any], default: Any) -> Any:
+        key = path.rpartition(".")[2]
+        if key not in table:
+            return default
+        try:
+            return check(table[key])
+        except Invalid as error:
+            self._problem(path, error.message)
+        except ValueError as error:
+            self._problem(path, str(error))
+        return default
+
+    def _file_at(self, table: Mapping[str, Any], path: str) -> Path | None:
+        key = path.rpartition(".")[2]
+        if key not in table:
+            return None
+        file = self._here / Path(table[key]).expanduser()
+        if not file.is_file():
+            self._problem(path, f"no such file: {file}")
+        return file
+
+    def _problem(self, path: str, message: str, suggestion: str = "") -> None:
+        line = self._lines.get(path, 0)
+        self.problems.append(
+            Problem(message, path=path, file=self._file, line=line, column=1 if line else 0, suggestion=suggestion)
+        )
+
+
+_NAMES = {str: "text", bool: "true or false", dict: "a table"}
