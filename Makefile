@@ -17,10 +17,10 @@ setup:
 	@tools/setup.sh
 
 demo: setup
-	@examples/demo/demo.sh up
+	@$(PY) examples/demo/demo.py up
 
 demo-clean:
-	@examples/demo/demo.sh clean
+	@$(PY) examples/demo/demo.py clean
 
 test: setup
 	$(PY) -m pytest -n $(WORKERS)
