@@ -1,0 +1,201 @@
+"""The images of one node: pulled once however many ask, found in memory, removed without harming another."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import anyio
+from anyio import to_thread
+
+from zlayer.image import platform as platforms
+from zlayer.image.blobs import BlobStore
+from zlayer.image.collect import Stores, delete, garbage
+from zlayer.image.contract import Image, OnProgress
+from zlayer.image.flights import Flights
+from zlayer.image.layers import LayerStore
+from zlayer.image.pull_order import Pulled, PullOrder
+from zlayer.image.pull_process import run_pull
+from zlayer.image.records import Record, Records, image_config
+from zlayer.image.reference import Reference, parse
+from zlayer.image.settings import RegistrySettings
+from zlayer.model.base import Bytes, Timestamp
+from zlayer.model.container import PullPolicy
+from zlayer.model.errors import Conflict, Deadline, Exhausted, Failed, Invalid, NotFound, Unavailable
+
+WORKERS = 4
+"""Pulls of different images at a time; each is a process."""
+_ROUNDS = 3
+_SWEEP_DEADLINE = 30.0
+
+
+class LocalImages:
+    """`Images` over registries, with `blobs/`, `layers/` and `images/` below `root` (the daemon's data directory).
+
+    For one event loop, and one instance per data directory. Making it blocks for reading the records and for
+    deleting what an earlier daemon's pulls had half-written; whole layers and resumable downloads stay.
+    """
+
+    def __init__(self, root: Path, settings: RegistrySettings | None = None) -> None:
+        self._root = root
+        self._settings = settings or RegistrySettings()
+        self._stores = Stores(BlobStore(root / "blobs"), LayerStore(root / "layers"))
+        self._records = Records(root / "images")
+        self._records.load()
+        self._stores.blobs.sweep()
+        self._stores.layers.sweep()
+        self._flights = Flights()
+        self._workers = anyio.CapacityLimiter(WORKERS)
+        self._writing = anyio.Lock()
+        """Held while records change or layers go: a record never names a layer that is being deleted."""
+        self._own = str(platforms.own())
+
+    async def pull(
+        self,
+        reference: str,
+        *,
+        policy: PullPolicy = "if_not_present",
+        platform: str | None = None,
+        on_progress: OnProgress | None = None,
+    ) -> Image:
+        wanted, asked = self._parse(reference), self._asked(platform)
+        local = self._local(wanted, asked)
+        if policy in ("if_not_present", "never") and local is not None:
+            return local.image
+        if policy == "never":
+            raise NotFound(
+                f"image {wanted.familiar} is not on this node, and its pull policy is never",
+                hint=f"run `zlayer pull {wanted.familiar}`, or use pull_policy: if_not_present",
+            )
+        try:
+            return await self._flights.share(
+                (wanted, asked, policy == "if_not_present"), partial(self._fetch, wanted, asked), on_progress
+            )
+        except (Unavailable, Deadline):
+            # `newer` prefers what the registry has; that it cannot say now must not stop a deployment.
+            if policy == "newer" and (kept := self._local(wanted, asked)):
+                return kept.image
+            raise
+
+    async def find(self, reference: str) -> Image | None:
+        records = self._matching(reference)
+        return records[0].image if records else None
+
+    async def remove(self, reference: str, *, in_use: Sequence[str] = ()) -> Sequence[str]:
+        async with self._writing:
+            records = self._matching(reference)
+            if not records:
+                raise NotFound(f"no image {reference!r} on this node", hint="`zlayer image ls` shows what is here")
+            for record in records:
+                if record.image.digest in in_use:
+                    raise Conflict(
+                        f"image {record.image.reference} is in use by an instance",
+                        hint="remove the deployments that use it first (`zlayer ps -c` names them)",
+                    )
+            # Images whose tag has moved on were kept for their instances alone: those without any go too.
+            unused = [r for r in self._records.all() if r.superseded and r.image.digest not in in_use]
+            gone = list({record.key: record for record in [*records, *unused]}.values())
+            for record in gone:
+                await to_thread.run_sync(self._records.drop, record)
+            untagged = [f"untagged: {record.image.reference}" for record in gone]
+            return [*untagged, *await self._collect(gone)]
+
+    def _parse(self, reference: str) -> Reference:
+        return parse(reference, self._settings.default_registry)
+
+    def _asked(self, platform: str | None) -> str:
+        """The key of a platform; empty for this machine's own, named or not."""
+        asked = str(platforms.parse(platform)) if platform else ""
+        return "" if asked == self._own else asked
+
+    def _local(self, reference: Reference, asked: str) -> Record | None:
+        """The record, if all its layers are still there."""
+        record = self._records.get(str(reference), asked)
+        if record is None and reference.digest:
+            record = next(iter(self._records.digested(reference, asked)), None)
+        if record is None or not all(map(self._stores.layers.has, record.image.layers)):
+            return None
+        return record
+
+    def _matching(self, text: str) -> Sequence[Record]:
+        """Records a person may mean: by name, by `name@digest`, else by a digest or a unique prefix of one."""
+        try:
+            reference = self._parse(text)
+        except Invalid:
+            reference = None
+        if reference is not None:
+            named = self._records.named(str(reference))
+            if named or reference.digest:
+                return named or self._records.digested(reference, None)
+        found = self._records.by_prefix(text)
+        if len(digests := {record.image.digest for record in found}) > 1:
+            raise Invalid(f"{text!r} begins several digests", hint=f"give more digits: {', '.join(sorted(digests))}")
+        if reference is None and not found and not text.removeprefix("sha256:").isalnum():
+            self._parse(text)  # neither a reference nor a digest: say what is wrong with it
+        return found
+
+    async def _fetch(self, reference: Reference, asked: str, report: OnProgress) -> Image:
+        """Run workers until the image is whole and recorded; a removal beside us may cost another round."""
+        for _ in range(_ROUNDS):
+            local = self._local(reference, asked)
+            known = (local.image.digest, local.image.index_digest) if local else ()
+            pulled = await self._work(
+                PullOrder(self._root, str(reference), asked or None, self._settings, tuple(filter(None, known))), report
+            )
+            async with self._writing:
+                if pulled.unchanged:
+                    if local and self._local(reference, asked):
+                        return local.image
+                elif all(map(self._stores.layers.has, pulled.layers)):
+                    return await self._keep(reference, asked, pulled)
+        raise Failed(f"image {reference.familiar} is removed as fast as it is pulled", hint="pull again")
+
+    async def _work(self, order: PullOrder, report: OnProgress) -> Pulled:
+        """One worker process. However it ends, what it left half-written goes."""
+        async with self._workers:
+            whole = False
+            try:
+                pulled = await run_pull(order, report)
+                whole = True
+                return pulled
+            except Exhausted:
+                if len(self._flights) == 1:  # ours: layers without a record are this pull's, and fill the disk
+                    async with self._writing:
+                        await self._collect(None)
+                raise
+            finally:
+                if not whole:
+                    with anyio.CancelScope(shield=True), anyio.move_on_after(_SWEEP_DEADLINE):
+                        await to_thread.run_sync(self._stores.layers.sweep)
+
+    async def _keep(self, reference: Reference, asked: str, pulled: Pulled) -> Image:
+        """Record the image; one that had the name before lives on under its digest until nobody runs it."""
+        image = Image(
+            reference=str(reference),
+            digest=pulled.digest,
+            config=image_config(dict(pulled.config or {})),
+            layers=pulled.layers,
+            platform=pulled.platform,
+            size=Bytes(pulled.size),
+            pulled_at=Timestamp(time.time()),
+            index_digest=pulled.index_digest,
+            media_type=pulled.media_type,
+        )
+        before = self._records.get(str(reference), asked)
+        if before is not None and before.image.digest != image.digest:
+            named = f"{reference.name}@{before.image.digest}"
+            kept = replace(before, image=replace(before.image, reference=named), superseded=True)
+            await to_thread.run_sync(self._records.put, kept)
+        await to_thread.run_sync(self._records.put, Record(image, pulled.blobs, asked))
+        return image
+
+    async def _collect(self, removed: Sequence[Record] | None) -> Sequence[str]:
+        """Delete what the removed stood on alone; None, or nobody pulling: all that no record stands on."""
+        waste = garbage(self._stores, self._records, None if removed is None or not len(self._flights) else removed)
+        return await to_thread.run_sync(delete, self._stores, waste)
+
+    async def list(self) -> Sequence[Image]:  # last in the class: it hides the builtin of that name
+        return [record.image for record in self._records.all()]

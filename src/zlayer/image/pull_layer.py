@@ -1,0 +1,132 @@
+"""One layer: downloaded, verified by both digests and extracted in one pass, or taken from what is already here."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from zlayer.image.blobs import BlobStore, Partial
+from zlayer.image.extract import extract_layer
+from zlayer.image.inflate import Inflated
+from zlayer.image.layers import LayerStore
+from zlayer.image.manifest import Descriptor
+from zlayer.image.registry import Registry
+from zlayer.image.registry_download import Download
+from zlayer.model.errors import Corrupt, Exhausted, Unavailable, ZlayerError
+
+PROGRESS_EVERY = 0.1
+"""Seconds between two reports of one layer's bytes."""
+
+Report = Callable[[str, str, int, int], None]
+"""Digest, phase, bytes done, bytes in all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Workshop:
+    """What all layers of one pull share."""
+
+    registry: Registry
+    blobs: BlobStore
+    layers: LayerStore
+    report: Report
+    extractions: threading.Semaphore
+    ended: threading.Event = field(default_factory=threading.Event)
+    """Set at the first fault: the other layers stop at their next bytes."""
+
+
+def fetch_layer(shop: Workshop, blob: Descriptor, diff_id: str) -> None:
+    """Make the layer present. Idempotent; of several processes and threads at one blob, one works and the rest wait.
+
+    Errors: those of the download; `Corrupt` also for a bad archive or another diff id, and then nothing is kept.
+    """
+    if shop.layers.has(diff_id):
+        shop.report(blob.digest, "exists", blob.size, blob.size)
+        return
+    shop.report(blob.digest, "waiting", 0, blob.size)
+    with shop.blobs.partial(blob.digest) as partial:
+        if shop.layers.has(diff_id):
+            shop.report(blob.digest, "exists", blob.size, blob.size)
+            return
+        if shop.blobs.has(blob.digest, blob.size):
+            # The layer went, its blob stayed: take it back as a download that is complete.
+            partial.adopt()
+        _LayerJob(shop, blob, diff_id, partial).run()
+    shop.report(blob.digest, "done", blob.size, blob.size)
+
+
+class _LayerJob:
+    def __init__(self, shop: Workshop, blob: Descriptor, diff_id: str, partial: Partial) -> None:
+        self._shop, self._blob, self._diff_id, self._partial = shop, blob, diff_id, partial
+        self._phase = "downloading"
+        self._reported = 0.0
+
+    def run(self) -> None:
+        resumed = self._partial.size
+        try:
+            try:
+                self._fetch()
+            except Corrupt:
+                if not resumed:
+                    raise
+                # The fault may sit in what an earlier pull, cut short, left behind.
+                self._partial.reset()
+                self._fetch()
+        except (Corrupt, Exhausted):
+            self._partial.discard()
+            raise
+
+    def _fetch(self) -> None:
+        """Extract while downloading when a place to extract is free; else download first and extract then."""
+        if not self._shop.extractions.acquire(blocking=False):
+            self._phase = "downloading"
+            self._download_only()
+            self._phase = "extracting"
+            self._shop.extractions.acquire()
+        try:
+            self._extract()
+        finally:
+            self._shop.extractions.release()
+
+    def _download_only(self) -> None:
+        download = self._download()
+        try:
+            download.drain()
+        finally:
+            download.close()
+
+    def _download(self) -> Download:
+        return Download(self._shop.registry, self._blob, self._partial, self._progress)
+
+    def _extract(self) -> None:
+        download = self._download()
+        temporary = self._shop.layers.begin()
+        try:
+            inflated = Inflated(download)
+            extract_layer(inflated, temporary)
+            download.drain()  # bytes after the last frame count for the digest too
+            if inflated.diff_id != self._diff_id:
+                raise Corrupt(
+                    f"layer {self._blob.digest} unpacks to {inflated.diff_id}, its image says {self._diff_id}",
+                    hint="push the image again",
+                )
+            self._shop.layers.commit(temporary, self._diff_id)
+            self._partial.commit()
+        except Corrupt:
+            self._shop.layers.discard(temporary)
+            download.drain()  # a wrong digest is the better explanation of a bad archive
+            raise
+        except ZlayerError:
+            self._shop.layers.discard(temporary)
+            raise
+        finally:
+            download.close()
+
+    def _progress(self, done: int) -> None:
+        if self._shop.ended.is_set():
+            raise Unavailable("the pull has ended", hint="pull again")
+        now = time.monotonic()
+        if now - self._reported >= PROGRESS_EVERY:
+            self._reported = now
+            self._shop.report(self._blob.digest, self._phase, done, self._blob.size)

@@ -1,0 +1,62 @@
+"""What passes between the daemon and an image worker: the order and its outcome.
+
+Light on purpose: the daemon loads this, and never the HTTP client and decompressors its workers use.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from zlayer.image.settings import RegistrySettings
+
+
+@dataclass(frozen=True, slots=True)
+class PullOrder:
+    """What to pull where. `known`: digests of the local image; when the registry still says so, nothing is done."""
+
+    root: Path
+    reference: str
+    platform: str | None
+    settings: RegistrySettings
+    known: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Pulled:
+    """The outcome, as it goes back to the daemon. `unchanged`: the local image is what the registry has."""
+
+    digest: str = ""
+    index_digest: str = ""
+    media_type: str = ""
+    platform: str = ""
+    size: int = 0
+    layers: tuple[str, ...] = ()
+    blobs: tuple[str, ...] = ()
+    config: Mapping[str, Any] | None = None  # Any: a JSON document
+    unchanged: bool = False
+
+
+def order_document(order: PullOrder) -> dict[str, Any]:  # Any: a JSON document
+    """What goes into stdin for an order."""
+    return {
+        "root": str(order.root),
+        "reference": order.reference,
+        "platform": order.platform,
+        "settings": order.settings.document(),
+        "known": list(order.known),
+    }
+
+
+def read_order(line: bytes) -> PullOrder:
+    document = json.loads(line)
+    return PullOrder(
+        root=Path(document["root"]),
+        reference=document["reference"],
+        platform=document["platform"],
+        settings=RegistrySettings.of_document(document["settings"]),
+        known=tuple(document["known"]),
+    )

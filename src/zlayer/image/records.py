@@ -1,0 +1,174 @@
+"""What this node knows of its images: one small JSON file per reference and platform, and all of them in memory.
+
+A record is written whole (rename after fsync) once its layers are on disk, so an image is there or it is not.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from zlayer.image.blobs import write_whole
+from zlayer.image.contract import Image, ImageConfig
+from zlayer.image.reference import Reference
+from zlayer.model.base import Bytes, Timestamp
+
+SCHEMA = 1
+_PREFIX = re.compile(r"(?:sha256:)?([0-9a-f]{8,64})")
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """An image and the blobs it stands on: manifests, config, compressed layers."""
+
+    image: Image
+    blobs: tuple[str, ...] = ()
+    asked_platform: str = ""
+    """The platform a pull named; empty: this machine's own."""
+    superseded: bool = False
+    """Its tag has moved on to another image; kept for instances that still run it."""
+
+    @property
+    def key(self) -> tuple[str, str]:
+        return self.image.reference, self.asked_platform
+
+
+@dataclass(slots=True)
+class Records:
+    """All records below `root`. `load` once; then reads are memory only. For one event loop, not for threads."""
+
+    root: Path
+    _records: dict[tuple[str, str], Record] = field(default_factory=dict)
+
+    def load(self) -> None:
+        """Read the disk. A file that is no readable record is left alone: the image is not shown, and pulled anew."""
+        for file in sorted(self.root.glob("*.json")):
+            try:
+                record = _record(json.loads(file.read_bytes()))
+            except (OSError, ValueError, KeyError, TypeError):
+                continue
+            self._records[record.key] = record
+
+    def get(self, reference: str, platform: str) -> Record | None:
+        return self._records.get((reference, platform))
+
+    def all(self) -> list[Record]:
+        """Sorted by reference."""
+        return [self._records[key] for key in sorted(self._records)]
+
+    def put(self, record: Record) -> None:
+        """Durable when this returns. Blocks for an fsync. Errors: `Exhausted`, `Failed`."""
+        body = json.dumps(_document(record), indent=1, sort_keys=True).encode()
+        write_whole(self._file(record), body, self.root / "tmp")
+        self._records[record.key] = record
+
+    def drop(self, record: Record) -> None:
+        self._file(record).unlink(missing_ok=True)
+        self._records.pop(record.key, None)
+
+    def named(self, reference: str) -> list[Record]:
+        """Records of a reference, this machine's own platform first."""
+        return [record for record in self.all() if record.image.reference == reference]
+
+    def digested(self, reference: Reference, platform: str | None) -> list[Record]:
+        """Records of the same repository with the very digest, whatever tag they were pulled by; None: any platform."""
+        prefixes = (f"{reference.name}:", f"{reference.name}@")
+        return [
+            record
+            for record in self.all()
+            if reference.digest in _digests(record)
+            and record.image.reference.startswith(prefixes)
+            and platform in (None, record.asked_platform)
+        ]
+
+    def by_prefix(self, text: str) -> list[Record]:
+        """Records whose manifest or index digest begins with these 8 or more hex digits."""
+        found = _PREFIX.fullmatch(text)
+        if found is None:
+            return []
+        return [r for r in self.all() if any(d.startswith(f"sha256:{found[1]}") for d in _digests(r))]
+
+    def layers(self) -> set[str]:
+        """Diff ids some record stands on."""
+        return {layer for record in self._records.values() for layer in record.image.layers}
+
+    def blobs(self) -> set[str]:
+        return {blob for record in self._records.values() for blob in record.blobs}
+
+    def _file(self, record: Record) -> Path:
+        name = hashlib.sha256("\0".join(record.key).encode()).hexdigest()
+        return self.root / f"{name}.json"
+
+
+def _digests(record: Record) -> Iterator[str]:
+    yield record.image.digest
+    yield record.image.index_digest
+
+
+def _document(record: Record) -> dict[str, Any]:  # Any: a JSON document
+    return {
+        "schema": SCHEMA,
+        "image": asdict(record.image),
+        "blobs": list(record.blobs),
+        "asked_platform": record.asked_platform,
+        "superseded": record.superseded,
+    }
+
+
+def _record(document: dict[str, Any]) -> Record:  # Any: a JSON document
+    if document["schema"] != SCHEMA:
+        raise ValueError("a record of another version")
+    image = document["image"]
+    config = image["config"]
+    listed = ("entrypoint", "cmd", "exposed_ports", "volumes")
+    return Record(
+        image=Image(
+            **{
+                **image,
+                "config": ImageConfig(**{**config, **{name: tuple(config[name]) for name in listed}}),
+                "layers": tuple(image["layers"]),
+                "size": Bytes(image["size"]),
+                "pulled_at": Timestamp(image["pulled_at"]),
+            }
+        ),
+        blobs=tuple(document["blobs"]),
+        asked_platform=document["asked_platform"],
+        superseded=document["superseded"],
+    )
+
+
+def image_config(raw: dict[str, Any]) -> ImageConfig:  # Any: the `config` object of an OCI image config
+    """The parts a container inherits, from a stranger's JSON: what is not of the right type counts as not said."""
+    return ImageConfig(
+        entrypoint=_texts(raw.get("Entrypoint")),
+        cmd=_texts(raw.get("Cmd")),
+        env=dict(pair.split("=", 1) for pair in _texts(raw.get("Env")) if "=" in pair),
+        workdir=_text(raw.get("WorkingDir")) or "/",
+        user=_text(raw.get("User")),
+        stop_signal=_text(raw.get("StopSignal")),
+        exposed_ports=_names(raw.get("ExposedPorts")),
+        volumes=_names(raw.get("Volumes")),
+        labels={k: v for k, v in labels.items() if isinstance(v, str)}
+        if isinstance(labels := raw.get("Labels"), dict)
+        else {},
+    )
+
+
+def _text(value: Any) -> str:  # Any: JSON
+    return value if isinstance(value, str) else ""
+
+
+def _texts(value: Any) -> tuple[str, ...]:  # Any: JSON
+    """A list of texts; one text alone is how very old images write a shell-form command."""
+    if isinstance(value, str):
+        return ("/bin/sh", "-c", value)
+    return tuple(item for item in value if isinstance(item, str)) if isinstance(value, list) else ()
+
+
+def _names(value: Any) -> tuple[str, ...]:  # Any: JSON
+    return tuple(sorted(value)) if isinstance(value, dict) else ()

@@ -1,0 +1,72 @@
+"""`python -m zlayer.image.worker`: does one pull in a process of its own, so hashing and unpacking stall nobody.
+
+Protocol, JSON lines: one order on stdin, which then stays open; on stdout any number of
+`{"progress": [digest, phase, done, total]}`, then one `{"result": {...}}` or `{"error": problem document}`.
+End of stdin means the daemon is gone or has changed its mind: the worker ends at once, wherever it stands.
+Credentials travel by stdin or are read from the files other tools keep; never by argv.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import threading
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any, BinaryIO
+
+from zlayer.image.pull import pull
+from zlayer.image.pull_order import read_order
+from zlayer.model.errors import ZlayerError
+
+Send = Callable[[dict[str, Any]], None]  # Any: JSON documents
+
+
+def work(line: bytes, send: Send) -> None:
+    """Do the order of `line` and send its outcome."""
+
+    def report(digest: str, phase: str, done: int, total: int) -> None:
+        send({"progress": [digest, phase, done, total]})
+
+    try:
+        send({"result": asdict(pull(read_order(line), os.environ, report))})
+    except ZlayerError as error:
+        send({"error": error.document()})
+
+
+def sender(out: BinaryIO) -> Send:
+    """One line per document, whole even when several threads send."""
+    lock = threading.Lock()
+
+    def send(document: dict[str, Any]) -> None:  # Any: a JSON document
+        line = json.dumps(document, separators=(",", ":")).encode() + b"\n"
+        with lock:
+            out.write(line)
+            out.flush()
+
+    return send
+
+
+def end_with(stdin: BinaryIO) -> None:
+    """End this process when `stdin` ends. Threads at work are not waited for: what they leave is safe or swept."""
+    while stdin.read(4096):
+        pass
+    os._exit(1)
+
+
+def main() -> None:
+    # Stray prints of a library must not break the protocol: they go where warnings go.
+    out = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    stdin = sys.stdin.buffer
+    line = stdin.readline()
+    if not line:
+        os._exit(1)
+    threading.Thread(target=end_with, args=(stdin,), daemon=True).start()
+    work(line, sender(out))
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()
