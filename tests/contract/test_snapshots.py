@@ -1,0 +1,81 @@
+"""The snapshots suite over the fake and, as root, over overlayfs."""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from zlayer.image.contract import Image, ImageConfig, Snapshots
+from zlayer.image.layers import LayerStore
+from zlayer.image.mountapi import unmount
+from zlayer.image.snapshots import OverlaySnapshots
+from zlayer.image.trees import remove_tree
+from zlayer.model.base import Bytes, Timestamp
+from zlayer.testing.contracts.snapshots import LAYERS, SnapshotsContract
+from zlayer.testing.fake_snapshots import FakeSnapshots
+
+pytestmark = pytest.mark.anyio
+
+DIFF_IDS = tuple(f"sha256:{hashlib.sha256(repr(files).encode()).hexdigest()}" for files in LAYERS)
+
+
+class Bench:
+    """A driver over `LAYERS` in a data directory."""
+
+    def __init__(self, snapshots: Snapshots, root: Path) -> None:
+        self._snapshots = snapshots
+        self._containers = root / "containers"
+
+    def snapshots(self) -> Snapshots:
+        return self._snapshots
+
+    def image(self, layers: int = len(LAYERS)) -> Image:
+        return Image(
+            reference="registry.test/sample:1",
+            digest="sha256:" + "1" * 64,
+            config=ImageConfig(),
+            layers=DIFF_IDS[:layers],
+            platform="linux/amd64",
+            size=Bytes(0),
+            pulled_at=Timestamp(0),
+        )
+
+    def directory(self, key: str) -> Path:
+        path = self._containers / key
+        path.mkdir(parents=True, exist_ok=True)
+        return path
+
+
+@pytest.fixture
+def root() -> Iterator[Path]:
+    path = Path(tempfile.mkdtemp(prefix="zl", dir="/tmp"))
+    yield path
+    for mounted in path.glob("containers/*/rootfs"):
+        with suppress(OSError):
+            unmount(mounted)
+    remove_tree(path)
+
+
+class TestFakeSnapshots(SnapshotsContract):
+    @pytest.fixture
+    def bench(self, root: Path) -> Bench:
+        return Bench(FakeSnapshots(dict(zip(DIFF_IDS, LAYERS, strict=True))), root)
+
+
+@pytest.mark.root
+class TestOverlaySnapshots(SnapshotsContract):
+    @pytest.fixture
+    def bench(self, root: Path) -> Bench:
+        layers = LayerStore(root / "layers", sync=False)
+        for diff_id, files in zip(DIFF_IDS, LAYERS, strict=True):
+            temporary = layers.begin()
+            for name, data in files.items():
+                (temporary / name).parent.mkdir(exist_ok=True)
+                (temporary / name).write_bytes(data)
+            layers.commit(temporary, diff_id)
+        return Bench(OverlaySnapshots(layers, root / "containers"), root)
