@@ -50,7 +50,7 @@ class FakeImages:
             reference=reference,
             digest=await self.resolve(reference),
             config=self.config,
-            layers=(digest_of(f"layer of {reference}"),),
+            layers=(),
             platform=platform or "linux/amd64",
             size=Bytes(1),
             pulled_at=Timestamp(0),

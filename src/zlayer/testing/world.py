@@ -55,7 +55,7 @@ class FakeNode:
     images: FakeImages
     machine: FakeMachine = field(default_factory=FakeMachine)
     fabric: FakeFabric = field(default_factory=FakeFabric)
-    snapshots: FakeSnapshots = field(default_factory=FakeSnapshots)
+    snapshots: FakeSnapshots = field(default_factory=lambda: FakeSnapshots({}))
     scope: anyio.CancelScope | None = None
     crashes: int = 0
 
