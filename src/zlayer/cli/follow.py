@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 
 from zlayer.cli.render import progress
 from zlayer.cli.screen import Screen
+from zlayer.client.calls import LogQuery
 from zlayer.client.client import Client
 from zlayer.client.results import Container, Deployment, ProgressEvent
 from zlayer.model.errors import Deadline, Failed, NotFound, Unavailable, ZlayerError
@@ -96,7 +97,7 @@ def until(
 
 
 def stable(summary: Deployment) -> bool:
-    return summary.status == "running" and all(service.settled for service in summary.services)
+    return summary.status == "running" and all(service.stable for service in summary.services)
 
 
 def stopped(service: str | None) -> Callable[[Deployment], bool]:
@@ -126,7 +127,7 @@ def blamed(api: Client, name: str, kind: type[ZlayerError], message: str) -> Zla
         culprit = worst(api.containers(name))
         if culprit is None:
             return kind(message, hint=f"look at `zlayer ps -c --deployment {name}`")
-        tail = [line.data for line in api.instance_logs(culprit.id, lines=LOG_LINES)]
+        tail = [line.data for line in api.instance_logs(culprit.id, LogQuery(lines=LOG_LINES))]
     except ZlayerError:
         return kind(message)
     who = f"{culprit.service}-{culprit.replica}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator
 
 from zlayer.cli import link
 from zlayer.cli.parsing import add_deployment
@@ -10,6 +11,8 @@ from zlayer.cli.render.documents import as_line
 from zlayer.cli.render.logs import Prefixer
 from zlayer.cli.screen import Screen
 from zlayer.client.calls import LogQuery
+from zlayer.client.client import Client
+from zlayer.client.results import LogLine
 
 EXAMPLES = """
 zlayer logs web              the last 100 lines of each replica
@@ -42,14 +45,21 @@ def count(text: str) -> int | None:
 
 def run(args: argparse.Namespace) -> int:
     screen = Screen.of(args)
-    api = link.client(args)
-    service: str | None = None
-    if args.service:
-        name, service = link.deployment_of(api, args.service, args.deployment)
-    else:
-        name = link.deployment_named(api, args.deployment)
-    wanted = LogQuery(service=service, instance=args.instance, lines=args.lines, since=args.since, follow=args.follow)
     prefixer = Prefixer(colour=screen.colour, prefix=not args.no_prefix, timestamps=args.timestamps)
-    for line in api.logs(name, wanted):
+    for line in lines(link.client(args), args):
         screen.data(as_line(line.document()) if args.format == "json" else prefixer.line(line))
     return 0
+
+
+def lines(api: Client, args: argparse.Namespace) -> Iterator[LogLine]:
+    """The lines asked for: of one instance by its id, of a service, or of a whole deployment."""
+    replica = int(args.instance) if args.instance and args.instance.isdecimal() else None
+    wanted = LogQuery(lines=args.lines, since=args.since, follow=args.follow)
+    if args.instance and replica is None:
+        return api.instance_logs(args.instance, wanted)
+    if not args.service:
+        if replica is not None:
+            args.fail("a replica number needs its service: zlayer logs SERVICE -i N")
+        return api.logs(link.deployment_named(api, args.deployment), wanted)
+    name, service = link.deployment_of(api, args.service, args.deployment)
+    return api.logs(name, wanted.but(service=service, replica=replica))

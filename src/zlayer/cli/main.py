@@ -114,9 +114,18 @@ def report(error: ZlayerError, args: Namespace) -> int:
         traceback.print_exception(error)
     screen = Screen.of(args)
     screen.clear()
-    for line in lines(error, colour=screen.err_colour):
+    for line in lines(error, colour=screen.err_colour, directory=_directory()):
         screen.note(line)
     return int(getattr(args, "error_code", 0) or error.exit_code)
+
+
+def _directory() -> str:
+    import os
+
+    try:
+        return os.getcwd()  # noqa: PTH109  # pathlib costs 7 ms
+    except FileNotFoundError:
+        return ""
 
 
 def _hush() -> None:

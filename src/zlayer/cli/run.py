@@ -50,9 +50,7 @@ def run(args: argparse.Namespace) -> int:
 
     tty = want_tty(args.tty)
     oneoff = OneOff(link.client(args), Screen.of(args), request(args, tty=tty))
-    if args.detach:
-        return oneoff.detached()
-    return oneoff.session() if tty or args.interactive else oneoff.output()
+    return oneoff.detached() if args.detach else oneoff.attached()
 
 
 def request(args: argparse.Namespace, *, tty: bool) -> dict[str, object]:

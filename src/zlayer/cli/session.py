@@ -129,7 +129,7 @@ def write(descriptor: int, data: bytes) -> None:
             select.select((), (descriptor,), ())
 
 
-def want_tty(asked: bool) -> bool:  # noqa: FBT001
+def want_tty(asked: bool) -> bool:
     """True when a tty was asked for and there is one. `Invalid` when there is none, as docker has it."""
     if asked and not os.isatty(STDIN):
         from zlayer.model.errors import Invalid

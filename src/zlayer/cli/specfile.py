@@ -17,9 +17,12 @@ def add_spec(parser: ArgumentParser) -> None:
 
 
 def read(given: str | None) -> tuple[str, str]:
-    """The text of the spec and the name to call it by. `NotFound` or `Invalid` say what was looked for."""
+    """The text of the spec and its absolute path, which relative binds in it start from.
+
+    `NotFound` or `Invalid` say what was looked for.
+    """
     if given == "-":
-        return sys.stdin.read(), "<stdin>"
+        return sys.stdin.read(), str(Path.cwd() / "<stdin>")
     if given is None:
         from zlayer.spec.discover import discover
 
@@ -27,8 +30,14 @@ def read(given: str | None) -> tuple[str, str]:
     else:
         path = Path(given)
     try:
-        return path.read_text(encoding="utf-8"), given or path.name
+        return path.read_text(encoding="utf-8-sig"), str(path.absolute())
     except FileNotFoundError:
         raise NotFound(f"no spec file {given}", hint="look at the path, or leave it out to find one here") from None
     except (IsADirectoryError, UnicodeDecodeError, PermissionError) as error:
         raise Invalid(f"cannot read {path} as a spec: {error}", hint="name a YAML file in UTF-8") from None
+
+
+def short(file: str) -> str:
+    """A path as the user would name it from here."""
+    path = Path(file)
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else file

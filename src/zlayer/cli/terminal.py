@@ -7,7 +7,7 @@ import signal
 import termios
 import tty
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 
 
@@ -35,10 +35,8 @@ def resizes() -> Iterator[int]:
     reading, writing = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
 
     def changed(_: int, __: FrameType | None) -> None:
-        try:
+        with suppress(BlockingIOError):  # full: a change is already told
             os.write(writing, b"w")
-        except BlockingIOError:  # full: a change is already told
-            pass
 
     before = signal.signal(signal.SIGWINCH, changed)
     try:

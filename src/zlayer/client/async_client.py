@@ -113,7 +113,6 @@ class AsyncClient:
     async def follow(self, name: str) -> AsyncIterator[results.Deployment | results.ProgressEvent]:
         reader = calls.ServerEvents()
         async with self._open(calls.followed(name), "text/event-stream") as response:
-            yield await self.deployment(name)
             async for raw in response.lines():
                 if (item := reader.feed(raw)) is not None:
                     yield item
@@ -129,8 +128,8 @@ class AsyncClient:
     def logs(self, deployment: str, wanted: LogQuery | None = None) -> AsyncIterator[results.LogLine]:
         return self.stream(calls.logs(deployment, wanted or LogQuery()))
 
-    def instance_logs(self, instance: str, *, lines: int = 100) -> AsyncIterator[results.LogLine]:
-        return self.stream(calls.instance_logs(instance, lines))
+    def instance_logs(self, instance: str, wanted: LogQuery | None = None) -> AsyncIterator[results.LogLine]:
+        return self.stream(calls.instance_logs(instance, wanted or LogQuery()))
 
     async def exec(
         self, deployment: str, service: str, command: Sequence[str], **options: object

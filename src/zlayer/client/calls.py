@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
 from zlayer.client import results
@@ -15,6 +15,7 @@ from zlayer.client.record import Record
 T = TypeVar("T")
 R = TypeVar("R", bound=Record)
 API = "/api/v1"
+ALL_LINES = 1_000_000
 SAFE = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
 
 
@@ -144,27 +145,34 @@ def nodes() -> Call[Sequence[Mapping[str, Any]]]:
 
 
 class LogQuery(Record):
-    """Which lines: the newest `lines`, those since a time or a duration ago, of one replica, and what comes next."""
+    """Which lines: the newest `lines` (None: all there are), not older than `since` (RFC 3339, or `10m` ago).
+
+    `replica` needs a service. `follow` goes on with what is written from now on.
+    """
 
     service: str | None = None
-    instance: int | str | None = None
+    replica: int | None = None
     lines: int | None = 100
     since: str | None = None
     follow: bool = False
 
 
 def logs(deployment: str, wanted: LogQuery) -> Call[results.LogLine]:
-    path = (
-        _deployment(deployment, "services", wanted.service, "logs")
-        if wanted.service
-        else _deployment(deployment, "logs")
+    parts = ("services", wanted.service, "logs") if wanted.service else ("logs",)
+    return Call("GET", _deployment(deployment, *parts) + _window(wanted), results.LogLine.of)
+
+
+def instance_logs(instance: str, wanted: LogQuery) -> Call[results.LogLine]:
+    return Call("GET", f"{API}/instances/{quote(instance)}/logs{_window(wanted)}", results.LogLine.of)
+
+
+def _window(wanted: LogQuery) -> str:
+    return query(
+        lines=ALL_LINES if wanted.lines is None else wanted.lines,
+        follow=wanted.follow or None,
+        since=wanted.since,
+        instance=wanted.replica,
     )
-    asked = query(lines=wanted.lines, follow=wanted.follow or None, since=wanted.since, instance=wanted.instance)
-    return Call("GET", path + asked, results.LogLine.of)
-
-
-def instance_logs(instance: str, lines: int) -> Call[results.LogLine]:
-    return Call("GET", f"{API}/instances/{quote(instance)}/logs{query(lines=lines)}", results.LogLine.of)
 
 
 def events(since: str | None, *, follow: bool) -> Call[results.Event]:
@@ -234,8 +242,3 @@ class ServerEvents:
 def channel_targets(deployment: str, service: str) -> str:
     """The WebSocket target of an exec."""
     return _deployment(deployment, "services", service, "exec")
-
-
-def targets(listed: Iterable[results.Deployment], service: str) -> tuple[str, ...]:
-    """Names of the deployments that have `service`."""
-    return tuple(d.deployment for d in listed if any(s.name == service for s in d.services))

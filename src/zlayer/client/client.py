@@ -123,7 +123,6 @@ class Client:
         """
         reader = calls.ServerEvents()
         with self._open(calls.followed(name), "text/event-stream") as response:
-            yield self.deployment(name)
             if patience is not None:
                 response.patience(patience)
             for raw in response.lines():
@@ -143,8 +142,8 @@ class Client:
         """Lines of a service, or of all, oldest first; with `follow` it ends when the caller stops."""
         return self.stream(calls.logs(deployment, wanted or LogQuery()))
 
-    def instance_logs(self, instance: str, *, lines: int = 100) -> Iterator[results.LogLine]:
-        return self.stream(calls.instance_logs(instance, lines))
+    def instance_logs(self, instance: str, wanted: LogQuery | None = None) -> Iterator[results.LogLine]:
+        return self.stream(calls.instance_logs(instance, wanted or LogQuery()))
 
     def exec(self, deployment: str, service: str, command: Sequence[str], **options: object) -> results.ExecResult:
         """Run a command in a running replica and wait. Options: `env`, `user`, `workdir`, `slot`."""

@@ -59,6 +59,10 @@ class Record:
         """`of` for each, in order."""
         return tuple(cls.of(doc) for doc in docs)
 
+    def but(self: R, **changes: Any) -> R:
+        """The same with these fields changed."""
+        return type(self)(**({name: getattr(self, name) for name in self.fields} | changes))
+
     def document(self) -> dict[str, Any]:
         """The JSON object of this record, fields in the order they are declared."""
         return {name: _plain(getattr(self, name)) for name in self.fields}

@@ -9,28 +9,36 @@ from zlayer.client.record import Record
 
 
 class ServiceSummary(Record):
-    """How one service of a deployment stands. `endpoints` are as the daemon words them, ready to print."""
+    """How one service of a deployment stands. An endpoint is an object with name, protocol and port.
+
+    `settled`: every wanted replica is ready and nothing else of the service lives.
+    """
 
     name: str
     image: str = ""
     desired: int = 0
     running: int = 0
     ready: int = 0
-    endpoints: tuple[Any, ...] = ()  # Any: text, or an object with name, protocol and port
+    settled: bool = True
+    endpoints: tuple[Mapping[str, Any], ...] = ()  # Any: JSON values
 
     @property
-    def settled(self) -> bool:
-        return self.running == self.desired and self.ready == self.desired
+    def stable(self) -> bool:
+        return self.settled and self.running == self.ready == self.desired
 
 
 class Deployment(Record):
-    """A deployment and its services. `status`: pending, deploying, running, stopping, stopped, removing, failed."""
+    """A deployment and its services. `status`: pending, deploying, running, failed, stopped, removing.
+
+    `message` says why it failed, and `culprit` is the instance to look at then.
+    """
 
     parts: ClassVar[Mapping[str, type[Record]]] = {"services": ServiceSummary}
 
     deployment: str
     status: str = "pending"
     message: str = ""
+    culprit: str = ""
     revision: int = 0
     service_count: int = 0
     created_at: str | None = None
@@ -49,7 +57,7 @@ class Container(Record):
     health: str = "none"
     image: str = ""
     ip: str | None = None
-    ports: tuple[Any, ...] = ()  # Any: numbers, or text such as 8080/tcp
+    ports: tuple[str, ...] = ()
     pid: int | None = None
     restarts: int = 0
     created_at: str | None = None

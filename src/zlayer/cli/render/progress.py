@@ -61,7 +61,7 @@ class Blobs:
 def service(summary: ServiceSummary, *, colour: bool, name_width: int) -> str:
     """`web   2/3 ready  [####----]`."""
     text = f"{summary.ready}/{summary.desired} ready"
-    done = paint(text, "green" if summary.settled else "yellow", colour=colour)
+    done = paint(text, "green" if summary.stable else "yellow", colour=colour)
     return f"{summary.name.ljust(name_width)}  {done}  {bar(summary.ready, summary.desired, 12)}"
 
 
@@ -72,7 +72,7 @@ def deployment(summary: Deployment, latest: dict[str, ProgressEvent], *, colour:
     for each in summary.services:
         line = f"  {service(each, colour=colour, name_width=wide)}"
         event = latest.get(each.name)
-        if event and not each.settled:
+        if event and not each.stable:
             room = width - wide - 34
             line += f"  {(event.message or event.kind)[: max(0, room)]}"
         out.append(line)
