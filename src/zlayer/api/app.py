@@ -68,9 +68,9 @@ def core_app(services: Services) -> FastAPI:
         app.include_router(router)
     problems.install(app)
     _serve_openapi(app)
-    missing = sorted(set(routes_of(app)).symmetric_difference(TABLE))
+    missing: set[tuple[str, str]] = set(routes_of(app)) ^ set(TABLE)
     if missing:
-        raise AssertionError(f"routes and the table of rights differ: {missing}")
+        raise AssertionError(f"routes and the table of rights differ: {sorted(missing)}")
     return app
 
 
@@ -79,7 +79,7 @@ def routes_of(app: FastAPI) -> list[tuple[str, str]]:
     found: list[tuple[str, str]] = []
     for route in app.routes:
         if isinstance(route, APIRoute):
-            found += [(method, route.path) for method in sorted(route.methods)]
+            found += [(method, route.path) for method in sorted(route.methods or ())]
         elif isinstance(route, APIWebSocketRoute):
             found.append(("WEBSOCKET", route.path))
         else:

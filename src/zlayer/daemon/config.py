@@ -1,7 +1,7 @@
 """`config.toml` of a data directory: read whole, checked whole, every problem told at once with its line.
 
 Keys (all optional): `default_registry`; `[daemon] bind group node_name runtime log_level log_format tls_cert tls_key`;
-`[network] subnet`; `[registries."HOST[:PORT]"] insecure ca username password_file`.
+`[network] subnet`; `[registries."HOST[:PORT]"]` and `[pull]` as `image.settings` has them.
 """
 
 from __future__ import annotations
@@ -13,32 +13,21 @@ import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from zlayer.daemon.listen import Bind, parse_bind
+from zlayer.image.settings import RegistrySettings
 from zlayer.model.errors import Invalid, Problem
 
-RuntimeChoice = Literal["auto", "crun", "runc", "youki"]
 RUNTIMES = ("auto", "crun", "runc", "youki")
 LOG_LEVELS = ("debug", "info", "warning", "error")
 LOG_FORMATS = ("json", "text")
 
 
 @dataclass(frozen=True, slots=True)
-class RegistryConfig:
-    """`insecure`: plain HTTP or an unchecked certificate. `ca`: PEM file to trust. `password_file` is read per use."""
-
-    insecure: bool = False
-    ca: Path | None = None
-    username: str | None = None
-    password_file: Path | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class Config:
     """Settings of one daemon; None means "decide at start" (the bind, the node's name, the subnet)."""
 
-    default_registry: str | None = None
     bind: Bind | None = None
     group: str | None = None
     node_name: str | None = None
@@ -48,7 +37,7 @@ class Config:
     tls_cert: Path | None = None
     tls_key: Path | None = None
     subnet: str | None = None
-    registries: Mapping[str, RegistryConfig] = field(default_factory=dict)
+    registries: RegistrySettings = field(default_factory=RegistrySettings)
 
 
 def load(path: Path) -> Config:
@@ -102,10 +91,6 @@ def _unquoted(path: str) -> str:
     return ".".join(part.strip("\"' ") for part in re.findall(r"\"[^\"]*\"|'[^']*'|[^.]+", path))
 
 
-def _bind(value: str) -> Bind:
-    return parse_bind(value)
-
-
 def _subnet(value: str) -> str:
     network = ipaddress.IPv4Network(value)
     if network.prefixlen > 29:
@@ -134,15 +119,15 @@ class _Reader:
         self._here = Path(file).parent
 
     def config(self, document: Mapping[str, Any]) -> Config:  # Any: TOML values of any type
-        top = self._table(document, "", {"default_registry": str, "daemon": dict, "network": dict, "registries": dict})
+        tables = dict.fromkeys(("daemon", "network", "registries", "pull"), dict)
+        top = self._table(document, "", {"default_registry": str, **tables})
         texts = ("bind", "group", "node_name", "runtime", "log_level", "log_format", "tls_cert", "tls_key")
         daemon = self._table(top.get("daemon", {}), "daemon", dict.fromkeys(texts, str))
         network = self._table(top.get("network", {}), "network", {"subnet": str})
         if ("tls_cert" in daemon) != ("tls_key" in daemon):
             self._problem("daemon", "tls_cert and tls_key belong together: give both or neither")
         return Config(
-            default_registry=top.get("default_registry"),
-            bind=self._value(daemon, "daemon.bind", _bind, None),
+            bind=self._value(daemon, "daemon.bind", parse_bind, None),
             group=daemon.get("group"),
             node_name=daemon.get("node_name"),
             runtime=self._value(daemon, "daemon.runtime", _choice(*RUNTIMES), "auto"),
@@ -151,27 +136,16 @@ class _Reader:
             tls_cert=self._file_at(daemon, "daemon.tls_cert"),
             tls_key=self._file_at(daemon, "daemon.tls_key"),
             subnet=self._value(network, "network.subnet", _subnet, None),
-            registries=self._registries(top.get("registries", {})),
+            registries=self._registries(top),
         )
 
-    def _registries(self, tables: Mapping[str, Any]) -> dict[str, RegistryConfig]:
-        keys = {"insecure": bool, "ca": str, "username": str, "password_file": str}
-        found: dict[str, RegistryConfig] = {}
-        for host, table in tables.items():
-            path = f"registries.{host}"
-            if not isinstance(table, dict):
-                self._problem(path, f'write a registry as a table: [registries."{host}"]')
-                continue
-            values = self._table(table, path, keys)
-            if ("username" in values) != ("password_file" in values):
-                self._problem(path, "username and password_file belong together: give both or neither")
-            found[host] = RegistryConfig(
-                insecure=values.get("insecure", False),
-                ca=self._file_at(values, f"{path}.ca"),
-                username=values.get("username"),
-                password_file=self._file_at(values, f"{path}.password_file"),
-            )
-        return found
+    def _registries(self, top: Mapping[str, Any]) -> RegistrySettings:
+        try:
+            return RegistrySettings.from_config(top, file=self._file)
+        except Invalid as error:
+            for problem in error.problems:
+                self._problem(_unquoted(problem.path), problem.message, problem.suggestion)
+            return RegistrySettings()
 
     def _table(self, table: Mapping[str, Any], path: str, keys: Mapping[str, type]) -> dict[str, Any]:
         """The known keys of the right type; a problem for every other one."""
@@ -215,4 +189,4 @@ class _Reader:
         )
 
 
-_NAMES = {str: "text", bool: "true or false", dict: "a table"}
+_NAMES: dict[type, str] = {str: "text", dict: "a table"}
