@@ -59,13 +59,13 @@ def _second_look(
             f"a stored {kind.__name__} has schema version {version}, this zlayer knows {newest}",
             hint="a newer zlayer wrote it: run that version or a later one",
         )
-    if version == newest or version not in upgrades:
+    if version == newest or any(step not in upgrades for step in range(version, newest)):
         raise _corrupt(kind, str(error)) from error
-    for step in range(version, newest):
-        fields = {**upgrades[step](fields), "schema_version": step + 1}
     try:
+        for step in range(version, newest):
+            fields = {**upgrades[step](fields), "schema_version": step + 1}
         return kind.model_validate(fields)
-    except ValidationError as misfit:
+    except (ValueError, TypeError, LookupError) as misfit:  # ValidationError is a ValueError
         raise _corrupt(kind, str(misfit)) from misfit
 
 

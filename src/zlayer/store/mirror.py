@@ -21,7 +21,7 @@ from zlayer.store.contract import Change, Item, Store
 
 T = TypeVar("T")
 
-MAX_GONE = 4096
+KEEP_GONE = 4096
 """Deleted keys remembered for `changed`."""
 PATIENCE = 0.25
 """Seconds `wait_for` trusts the watch to bring a revision before it lists."""
@@ -59,8 +59,9 @@ class Mirror(Mapping[str, T], Generic[T]):
     is healed by listing again; deletions missed meanwhile are reported.
     """
 
-    def __init__(self, store: Store, prefix: str, decode: Callable[[bytes], T]) -> None:
+    def __init__(self, store: Store, prefix: str, decode: Callable[[bytes], T], *, keep_gone: int = KEEP_GONE) -> None:
         self._store = store
+        self._keep_gone = keep_gone
         self._prefix = prefix
         self._decode = decode
         self._values: dict[str, T] = {}
@@ -85,7 +86,8 @@ class Mirror(Mapping[str, T], Generic[T]):
         if isinstance(error, anyio.get_cancelled_exc_class()):
             return await self._following.__aexit__(kind, error, trace)
         # Not handed over: a task group would wrap the caller's own exception in a group.
-        return await self._following.__aexit__(None, None, None)
+        await self._following.__aexit__(None, None, None)
+        return None
 
     def __getitem__(self, key: str) -> T:
         return self._values[key]
@@ -115,7 +117,7 @@ class Mirror(Mapping[str, T], Generic[T]):
     async def changed(self, after: int) -> frozenset[str]:
         """Wait until something changed past revision `after`; the keys that did (without prefix), deleted ones too.
 
-        Returns at once when something already has. A caller more than MAX_GONE deletions behind is not told the
+        Returns at once when something already has. A caller more than `keep_gone` deletions behind is not told the
         oldest deletions: compare with the snapshot in hand.
         """
         while True:
@@ -194,13 +196,13 @@ class Mirror(Mapping[str, T], Generic[T]):
         for key, modified, value in put:
             self._values[key] = value
             self._modified[key] = modified
-        if len(self._touched) > len(self._values) + 2 * MAX_GONE:
+        if len(self._touched) > len(self._values) + 2 * self._keep_gone:
             self._forget_gone()
         self._announce()
 
     def _forget_gone(self) -> None:
         gone = [key for key in self._touched if key not in self._values]
-        for key in gone[:-MAX_GONE]:
+        for key in gone[: -self._keep_gone]:
             del self._touched[key]
 
     def _announce(self) -> None:

@@ -35,8 +35,8 @@ class Tables:
         self._commits: list[Committed] = []
 
     def begin(self) -> None:
-        self._db.execute("BEGIN IMMEDIATE")
         self._saved = self._state
+        self._db.execute("BEGIN IMMEDIATE")
 
     def end(self) -> list[Committed]:
         """Make the transaction durable; its commits, for the watchers."""

@@ -31,7 +31,8 @@ class Committed:
 class Watchers:
     """The open watches of one store."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, max_pending: int = MAX_PENDING) -> None:
+        self._max_pending = max_pending
         self._watchers: set[_Watcher] = set()
         self._closed: Unavailable | None = None
 
@@ -49,7 +50,7 @@ class Watchers:
 
     async def watch(self, prefix: str, after: int, backlog: Backlog) -> AsyncGenerator[Changes, None]:
         """The stream `Store.watch` promises."""
-        watcher = _Watcher(prefix, after)
+        watcher = _Watcher(prefix, after, self._max_pending)
         self._watchers.add(watcher)
         try:
             while self._closed is None:
@@ -69,10 +70,11 @@ class Watchers:
 
 
 class _Watcher:
-    __slots__ = ("_waiter", "behind", "pending", "position", "prefix")
+    __slots__ = ("_waiter", "behind", "max_pending", "pending", "position", "prefix")
 
-    def __init__(self, prefix: str, after: int) -> None:
+    def __init__(self, prefix: str, after: int, max_pending: int) -> None:
         self.prefix = prefix
+        self.max_pending = max_pending
         self.position = after
         self.behind = True
         self.pending: dict[str, tuple[int, Change]] = {}
@@ -86,7 +88,7 @@ class _Watcher:
                 # Popped first, so that the dict stays in the order of last changes.
                 self.pending.pop(change.key, None)
                 self.pending[change.key] = (commit.revision, change)
-        if len(self.pending) > MAX_PENDING:
+        if len(self.pending) > self.max_pending:
             self.behind = True
         if self.pending:
             self.wake()
