@@ -42,7 +42,7 @@ async def processor_per_commit(store: SqliteStore) -> float:
 
 
 async def acknowledged_to_watcher(store: SqliteStore) -> float:
-    """Microseconds from calling `commit` until a watcher holds the change, less those until `commit` returns."""
+    """Microseconds from a commit's return until a watcher holds it; below 0 where the watcher had it first."""
     late = []
     async with aclosing(store.watch("/watched/", (await store.list("/watched/")).revision)) as stream:
         for number in range(100):
