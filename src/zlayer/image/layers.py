@@ -15,6 +15,8 @@ from zlayer.image.trees import remove_tree
 from zlayer.model.errors import Exhausted, Failed, Invalid
 
 _DIFF_ID = re.compile(r"sha256:([0-9a-f]{64})\Z")
+_RACED = (errno.ENOENT, errno.EEXIST, errno.ENOTEMPTY)
+"""Someone's `remove` or `commit` came between two of our calls: look again."""
 _TEMPORARY = re.compile(r"\.(?:tmp|trash)-(\d+)-[0-9a-f]+\Z")
 
 
@@ -47,22 +49,22 @@ class LayerStore:
         home = self._home(diff_id)
         final = home / "diff"
         if self._sync and not final.is_dir():
-            syncfs(temporary)
-        for _ in range(8):
+            syncfs(self.root)
+        for _ in range(16):
             try:
                 home.mkdir(mode=0o700, exist_ok=True)
                 temporary.rename(final)
-            except FileNotFoundError:
+            except OSError as error:
                 if not temporary.is_dir():
                     raise Failed(f"{temporary} vanished before it was committed", hint="Pull again.") from None
-                continue  # `remove` took the home away between our two calls
-            except OSError as error:
-                if not final.is_dir():
+                if final.is_dir():
+                    self.discard(temporary)
+                    return final
+                if error.errno not in _RACED:
                     raise _translated(error, f"cannot store layer {diff_id}") from error
-                self.discard(temporary)
             else:
                 self._flush(home)
-            return final
+                return final
         raise Failed(f"layer {diff_id} is removed as fast as it is stored", hint="Pull again.")
 
     def discard(self, temporary: Path) -> None:

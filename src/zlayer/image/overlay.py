@@ -62,8 +62,9 @@ def _path(descriptor: int) -> str:
     return f"/proc/self/fd/{descriptor}"
 
 
-WAYS = (by_descriptor, by_path, by_options)
-_chosen: list[Callable[[Stack, str, int], None]] = []
+Way = Callable[[Stack, str, int], None]
+WAYS: tuple[Way, ...] = (by_descriptor, by_path, by_options)
+_chosen: list[Way] = []
 
 
 def mount_overlay(stack: Stack, source: str, target: int) -> None:

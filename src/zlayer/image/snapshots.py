@@ -22,6 +22,7 @@ from zlayer.model.errors import Conflict, Exhausted, Failed, NotFound, Unsupport
 
 _THREADS = 4
 _OCTAL = re.compile(rb"\\([0-7]{3})")
+_ROOTFS = re.compile(rb"[^/]+/rootfs")
 _LAYER_LIMIT = 500
 
 T = TypeVar("T")
@@ -116,8 +117,9 @@ class OverlaySnapshots:
 
     def _mounted_keys(self) -> Sequence[str]:
         below = os.fsencode(self._containers.resolve()) + b"/"
-        keys = (source for point, source in overlay_mounts() if point.startswith(below))
-        return sorted({os.fsdecode(key) for key in keys})
+        places = ((point.removeprefix(below), key) for point, key in overlay_mounts() if point.startswith(below))
+        ours = {os.fsdecode(key) for place, key in places if _ROOTFS.fullmatch(place)}
+        return sorted(ours)
 
 
 def is_mount_point(path: Path) -> bool:

@@ -1,9 +1,9 @@
-"""nginx, redis, postgres and Python images from Debian packages, pushed to a registry.
+"""nginx, redis, postgres and Python images from Debian packages, and the samples of busybox, pushed to a registry.
 
-    python -m zlayer.testing.debian_images --registry 127.0.0.1:5000 --cache DIR nginx redis postgres python
+    python -m zlayer.testing.debian_images --registry 127.0.0.1:5000 --cache DIR nginx redis postgres python web
 
-Needs root, mmdebstrap and the machine's own apt sources. Layers are kept in the cache directory by a key of what
-made them, so the second run only pushes.
+The Debian images need root, mmdebstrap and the machine's own apt sources; their layers are kept in the cache
+directory by a key of what made them, so the second run only pushes. `busybox`, `web` and `nasty` need neither.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from zlayer.model.errors import ZlayerError
@@ -19,6 +19,13 @@ from zlayer.testing.debian_layers import LayerCache
 from zlayer.testing.debian_recipes import PATH, RECIPES
 from zlayer.testing.imagery import OciImage, image
 from zlayer.testing.imagery_push import Target, push
+from zlayer.testing.imagery_samples import busybox_image, nasty_image, web_image
+
+SAMPLES: Mapping[str, Callable[[], OciImage]] = {
+    "busybox": busybox_image,
+    "web": web_image,
+    "nasty": nasty_image,
+}
 
 
 def default_cache() -> Path:
@@ -45,7 +52,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     target = Target(options.registry, options.ca, options.username, password)
     try:
         for name in options.images:
-            print(push(target, name, "latest", debian_image(name, options.cache)), flush=True)
+            made = SAMPLES[name]() if name in SAMPLES else debian_image(name, options.cache)
+            print(push(target, name, "latest", made), flush=True)
     except ZlayerError as error:
         print(f"error: {error.message}\n{error.hint}".rstrip(), file=sys.stderr)
         return error.exit_code
@@ -59,7 +67,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--username", default="")
     parser.add_argument("--password-file", type=Path)
     parser.add_argument("--cache", type=Path, default=None)
-    parser.add_argument("images", nargs="+", choices=[*RECIPES, "debian"], metavar="IMAGE")
+    parser.add_argument("images", nargs="+", choices=[*RECIPES, "debian", *SAMPLES], metavar="IMAGE")
     return parser
 
 
