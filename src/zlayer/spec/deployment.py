@@ -126,6 +126,8 @@ class Relations:
         health = service.health
         if health is None or not isinstance(health.check, TcpCheckSpec) or health.check.port:
             return
+        if not service.endpoints and any(self.found.source.items(("services", name, "endpoints"))):
+            return  # there are some, each with a fault of its own
         if all(e.protocol == "udp" for e in service.endpoints):
             message = "a tcp check without a port asks the first endpoint, and this service has none that is not UDP"
             self.found.add(("services", name, "health"), message, kind="InvalidPort")

@@ -39,7 +39,7 @@ def _endpoint(*, target_port: int | None = None, **values: object) -> EndpointSp
 def _check_target(node: Node, at: At) -> None:
     """Told for entries with other faults too, so it looks at what is written."""
     port, target = (node.get("port"), node.get("target_port")) if isinstance(node, Table) else (None, None)
-    if isinstance(port, Scalar) and isinstance(target, Scalar) and target.text != port.text:
+    if isinstance(port, Scalar) and isinstance(target, Scalar) and target.value != port.value:
         (at / "target_port").not_yet(target, f"target_port other than port ({port.text})")
 
 

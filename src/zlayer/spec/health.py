@@ -211,7 +211,7 @@ HEALTH: Shape[HealthSpec] = HealthShape(
             "interval": Field(INTERVAL),
             "timeout": Field(TIMEOUT),
             "retries": Field(Number("Failures in a row that make it unhealthy. Default 3.", 1, 1000)),
-            "check": Field(Check()),
+            "check": Field(Check(), instead=TcpCheckSpec(port=1)),
         },
         "When an instance counts as healthy. Left out: a TCP check of the first endpoint, if there is one.",
         synonyms={"start_period": "start_grace", "test": "check", "type": "check"},

@@ -35,7 +35,7 @@ class ResourcesSpec(Document):
 
     cpu: Cpu | None = None
     memory: Memory | None = None
-    memory_swap: Memory | Literal[-1] | None = None
+    memory_swap: Memory | None = None
     memory_reservation: Memory | None = None
     memory_swappiness: int | None = None
     pids_limit: int | None = None

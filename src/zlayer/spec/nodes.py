@@ -70,7 +70,7 @@ def shorten(text: str, limit: int = 60) -> str:
 
 
 def dotted(path: Path) -> str:
-    return ".".join(str(part) for part in path)
+    return ".".join(shorten(str(part), 100) for part in path)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

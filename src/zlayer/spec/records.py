@@ -14,10 +14,12 @@ from zlayer.spec.shapes import Json, Shape, described
 T = TypeVar("T")
 
 
-def table(node: Node, at: At, expected: str) -> Table | None:
+def table(node: Node, at: At, expected: str, short: str = "") -> Table | None:
+    """The node as an untagged map; `short` is the key a bare text was probably meant for."""
     if isinstance(node, Table) and not node.tag:
         return node
-    _refuse_kind(node, at, expected)
+    text = shorten(node.text) if isinstance(node, Scalar) else ""
+    _refuse_kind(node, at, expected, f"{{{short}: {text}}}" if short and text else "")
     return None
 
 
@@ -28,12 +30,12 @@ def listing(node: Node, at: At, expected: str) -> Listing | None:
     return None
 
 
-def _refuse_kind(node: Node, at: At, expected: str) -> None:
+def _refuse_kind(node: Node, at: At, expected: str, suggestion: str = "") -> None:
     if isinstance(node, Scalar) and node.value is None and not node.tag:
         at.refuse(node, f"{at.key} has no value: expected {expected}, or remove the key", kind="MissingValue")
         return
     what = f"the tag {shorten(node.tag)}" if node.tag else kind(node)
-    at.refuse(node, f"expected {expected}, not {what}", kind="WrongType")
+    at.refuse(node, f"expected {expected}, not {what}", suggestion=suggestion, kind="WrongType")
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +101,7 @@ class MapOf(Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """A key of a record. `instead` stands in for a required value that is missing or bad, so that checks go on."""
+    """A key of a record. `instead` stands in for a bad value, or a missing required one, so that checks go on."""
 
     shape: Shape[Any]  # Any: fields of a record are of many types; the record's model checks them
     required: bool = False
@@ -113,7 +115,8 @@ class Record(Generic[T]):
     """A map of known keys, made into `model`. Keys of `later` are refused as not supported yet, others as unknown.
 
     A `later` shape, where given, also has the value's own faults told. `synonyms` are words people bring from
-    elsewhere, with the key they mean here. `check` sees the finished model.
+    elsewhere, with the key they mean here. `short` is the key a bare text was probably meant for. `check` sees the
+    finished model.
     """
 
     model: Callable[..., T]
@@ -123,21 +126,23 @@ class Record(Generic[T]):
     synonyms: Mapping[str, str] = field(default_factory=dict)
     check: Callable[[T, Table, At], None] | None = None
     expected: str = "a map"
+    short: str = ""
 
     def read(self, node: Node, at: At) -> T | None:
-        found = table(node, at, self.expected)
+        found = table(node, at, self.expected, self.short)
         if found is None:
             return None
-        self._strangers(found, at)
+        meant = self._strangers(found, at)
         values: dict[str, Any] = {}  # Any: arguments of `model`
         complete = True
         for name, known in self.fields.items():
             part = found.get(name)
             value = known.shape.read(part, at / name) if part is not None else None
-            if part is None and known.required:
+            if part is None and known.required and name not in meant:
                 at.refuse(found, f"the key {name!r} is missing", kind="MissingKey")
-            if value is None and known.required:
-                value, complete = known.instead, complete and known.instead is not None
+            if value is None and (known.required or part is not None):
+                value = known.instead
+                complete = complete and (value is not None or not known.required)
             if value is not None:
                 values[known.to or name] = value
         if not complete:
@@ -147,15 +152,22 @@ class Record(Generic[T]):
             self.check(made, found, at)
         return made
 
-    def _strangers(self, found: Table, at: At) -> None:
+    def _strangers(self, found: Table, at: At) -> set[str]:
+        """Report keys that are not known; the keys they were probably meant to be."""
+        meant: set[str] = set()
+        known = (*self.fields, *self.later)
+        synonyms = {word: name for word, name in self.synonyms.items() if name in known}
         for name, key, part in found:
             if name in self.later:
                 (at / name).not_yet(key, name)
                 if (shape := self.later[name]) is not None:
                     shape.read(part, at / name)
             elif name not in self.fields:
-                near = self.synonyms.get(name) or at.nearest(name, (*self.fields, *self.later))
+                near = name if name in synonyms else at.nearest(name, (*known, *synonyms))
+                near = synonyms.get(near, near)
                 at.refuse(key, f"unknown key {shorten(name)!r}", suggestion=near, kind="UnknownKey")
+                meant.add(near)
+        return meant
 
     def schema(self) -> Json:
         later: Json = {name: {"not": {}, "description": f"not supported yet: {name}"} for name in self.later}

@@ -87,11 +87,11 @@ class At:
     def nearest(self, word: str, valid: Iterable[str]) -> str:
         return nearest(word, valid) if len(self.report.problems) < MAX_SUGGESTIONS else ""
 
-    def unknown(self, node: Node, what: str, word: str, valid: Iterable[str], *, kind: str) -> None:
+    def unknown(self, node: Node, what: str, word: str, valid: Iterable[str], *, suggestion: str = "") -> None:
         options = tuple(valid)
         listed = f"; expected {', '.join(options)}" if len(options) <= 8 else ""
-        near = self.nearest(word, options)
-        self.refuse(node, f"unknown {what} {shorten(word)!r}{listed}", suggestion=near, kind=kind)
+        near = suggestion or self.nearest(word, options)
+        self.refuse(node, f"unknown {what} {shorten(word)!r}{listed}", suggestion=near)
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ _SYNONYMS = {"count": "replicas", "minimum": "min", "maximum": "max", "min_repli
 def _range(made: AdaptiveScale, found: Table, at: At) -> None:
     if made.min > made.max:
         node = found.get("min") or found.get("max") or found
-        default = "" if "max" in found.entries else " (the default)"
+        default = "" if "max" in found.entries else ", the default"
         message = f"min ({made.min}) is above max ({made.max}{default})"
         (at / "min").refuse(node, message, kind="InvalidScaleRange")
 
@@ -94,6 +94,7 @@ DEPENDS = ListOf(
         },
         synonyms={"name": "service"},
         expected="a map such as {service: db}",
+        short="service",
     ),
     "Services that come first.",
 )

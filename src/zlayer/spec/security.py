@@ -50,17 +50,20 @@ class Mode:
             return self.words[node.text]
         else:
             name, colon, _ = node.text.partition(":")
-            if colon and name in self.payloads:
+            if (colon or node.text not in self.words) and name in self.payloads:
                 self._payload(name, node, at)
             else:
-                at.unknown(node, at.key, node.text, (*self.words, *self.payloads), kind="InvalidValue")
+                self._unknown(node.text, node, at)
         return None
 
     def _payload(self, name: str, node: Node, at: At) -> None:
         if name in self.payloads:
             at.not_yet(node, f"{at.key}: {name}")
         else:
-            at.unknown(node, at.key, name, (*self.words, *self.payloads), kind="InvalidValue")
+            self._unknown(name, node, at)
+
+    def _unknown(self, name: str, node: Node, at: At) -> None:
+        at.unknown(node, at.key, name, dict.fromkeys((*self.words, *self.payloads)))
 
     def schema(self) -> Json:
         return described({"type": "string", "enum": list(self.words)}, self.about)

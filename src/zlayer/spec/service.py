@@ -35,7 +35,7 @@ IMAGE = Record(
     m.ImageSpec,
     {
         "name": Field(
-            Text("Image reference: registry/name:tag or @digest.", check_image, empty=False, fault="EmptyImageName"),
+            Text("Image reference: registry/name:tag or @digest.", check_image, r"\S"),
             required=True,
         ),
         "pull_policy": Field(Choice("When the registry is asked.", ("if_not_present", "always", "newer", "never"))),
@@ -44,6 +44,7 @@ IMAGE = Record(
     "What runs.",
     synonyms={"image": "name", "pull": "pull_policy", "repository": "name"},
     expected="a map such as {name: nginx:1.27}",
+    short="name",
 )
 
 _WORDS = ListOf(Text(loose=True), expected="a list of words")
@@ -60,7 +61,7 @@ COMMAND = Record(
 )
 
 _ACTION = Record(m.PanicSpec, {"action": Field(Choice("", ("restart",), ("shutdown", "isolate")), required=True)})
-ERRORS = Record(m.ErrorsSpec, {"on_panic": Field(_ACTION)}, later={"on_init_failure": None})
+ERRORS = Record(m.ErrorsSpec, {"on_panic": Field(_ACTION)}, "What follows a crash.", later={"on_init_failure": None})
 
 RESTART = Record(
     m.RestartSpec,
@@ -72,14 +73,16 @@ RESTART = Record(
     later={"delay": duration("")},
     synonyms={"condition": "kind", "policy": "kind", "max_retries": "max_attempts", "name": "kind"},
     expected="a map such as {kind: on_failure}",
+    short="kind",
 )
 
 LOGS = Record(
     m.LogsSpec,
     {
-        "destination": Field(Choice("", ("disk",), ("memory",))),
+        "destination": Field(Choice("Only `disk` so far.", ("disk",), ("memory",))),
         "max_size_bytes": Field(memory("Kept per instance. Default 100Mi.")),
     },
+    "What is kept of its output.",
     later={"retention_secs": Number(low=1)},
 )
 
@@ -87,8 +90,11 @@ PLATFORM = Record(
     m.PlatformSpec,
     {
         "os": Field(Choice("", ("linux",), ("windows", "macos"))),
-        "arch": Field(Choice("Default: the node's own.", ("amd64", "arm64"))),
+        "arch": Field(
+            Choice("Default: the node's own.", ("amd64", "arm64"), synonyms={"x86_64": "amd64", "aarch64": "arm64"})
+        ),
     },
+    "Which image of a multi-platform list.",
     later={"osVersion": None},
     synonyms={"architecture": "arch"},
     expected="a map such as {os: linux, arch: arm64}",
@@ -105,16 +111,25 @@ def _only_default(made: m.LifecycleSpec, found: Table, at: At) -> None:
         (at / "delete_on_exit").not_yet(node, "delete_on_exit: true")
 
 
-LIFECYCLE = Record(_lifecycle, {"delete_on_exit": Field(Flag("Only false so far."))}, check=_only_default)
+LIFECYCLE = Record(
+    _lifecycle,
+    {"delete_on_exit": Field(Flag("Only false so far."))},
+    "What remains of an instance that ended.",
+    check=_only_default,
+)
 
-_NAMES = ListOf(Text("A capability such as NET_ADMIN.", check_capability))
-_TEXTS: Shape[Any] = MapOf(Text(loose=True), as_text)
+
+def _capabilities(about: str) -> ListOf[str]:
+    return ListOf(Text("A capability such as NET_ADMIN, or ALL.", check_capability), about)
+
 
 SUPPORTED: dict[str, Field] = {
     "rtype": Field(Choice("Only `service` so far.", ("service",), ("job", "cron"))),
     "image": Field(IMAGE, required=True, instead=m.ImageSpec(name="scratch")),
     "command": Field(COMMAND),
-    "env": Field(MapOf(Text("Text, or $E:VAR of the host.", check_value, loose=True), check_key)),
+    "env": Field(
+        MapOf(Text("Text, or $E:VAR of the host.", check_value, loose=True), check_key, "Environment variables.")
+    ),
     "resources": Field(RESOURCES),
     "endpoints": Field(ENDPOINTS),
     "expose": Field(EXPOSE),
@@ -126,30 +141,34 @@ SUPPORTED: dict[str, Field] = {
     "logs": Field(LOGS),
     "storage": Field(STORAGE),
     "devices": Field(DEVICES),
-    "capabilities": Field(_NAMES),
-    "cap_add": Field(_NAMES, to="capabilities"),
-    "cap_drop": Field(_NAMES),
+    "capabilities": Field(_capabilities("Added to the default set.")),
+    "cap_add": Field(_capabilities("Another name of capabilities."), to="capabilities"),
+    "cap_drop": Field(_capabilities("Taken from the default set; ALL takes every one.")),
     "privileged": Field(Flag("All capabilities and devices, no seccomp.")),
     "platform": Field(PLATFORM),
     "hostname": Field(Text("Default: the instance's id.", check_hostname, HOSTNAME_PATTERN)),
     "dns": Field(ListOf(Text("", check_ip), "Name servers.")),
-    "extra_hosts": Field(ListOf(Text("host:ip; the ip may be host-gateway.", check_extra_host))),
+    "extra_hosts": Field(
+        ListOf(Text("host:ip; the ip may be host-gateway.", check_extra_host), "Lines of /etc/hosts.")
+    ),
     "restart_policy": Field(RESTART),
-    "labels": Field(_TEXTS),
+    "labels": Field(MapOf(Text(loose=True), as_text, "Your own notes.")),
     "user": Field(Text("name, uid, name:group or uid:gid", check_user, USER_PATTERN, loose=True)),
     "stop_signal": Field(Text("Default: the image's, else SIGTERM.", check_signal, loose=True)),
     "stop_grace_period": Field(duration("Between the stop signal and SIGKILL. Default 10s.")),
-    "sysctls": Field(MapOf(Text(loose=True), check_sysctl)),
+    "sysctls": Field(MapOf(Text(loose=True), check_sysctl, "Kernel settings of the container: net.*, fs.mqueue.*…")),
     "ulimits": Field(ULIMITS),
-    "security_opt": Field(ListOf(Text("", check_security))),
+    "security_opt": Field(
+        ListOf(Text("", check_security), "no-new-privileges[:true|false], seccomp=default|unconfined.")
+    ),
     "pid_mode": Field(PID_MODE),
     "ipc_mode": Field(IPC_MODE),
     "network_mode": Field(NETWORK_MODE),
     "host_network": Field(Flag("The same as network_mode: host.")),
-    "extra_groups": Field(ListOf(Text("Group name or gid.", check_user, loose=True))),
+    "extra_groups": Field(ListOf(Text("Group name or gid.", check_user, loose=True), "Groups besides the user's own.")),
     "read_only_root_fs": Field(Flag("Nothing but mounts can be written.")),
-    "tty": Field(Flag()),
-    "stdin_open": Field(Flag()),
+    "tty": Field(Flag("Give it a terminal.")),
+    "stdin_open": Field(Flag("Keep its input open.")),
 }
 
 LATER: dict[str, Shape[Any] | None] = {

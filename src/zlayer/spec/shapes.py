@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
@@ -103,7 +103,7 @@ class Number:
             at.refuse(node, message, suggestion=mend, kind=self.fault if self.fault != "InvalidValue" else "WrongType")
             return None
         if not self.low <= value <= self.high:
-            at.refuse(node, f"{at.key} must be {self.low}-{self.high}, not {value}", kind=self.fault)
+            at.refuse(node, f"{at.key} must be {self.low} to {self.high}, not {value}", kind=self.fault)
             return None
         return value
 
@@ -137,7 +137,8 @@ class Choice:
     about: str
     words: tuple[str, ...]
     later: tuple[str, ...] = ()
-    fault: str = "InvalidValue"
+    synonyms: Mapping[str, str] = field(default_factory=dict)
+    """Words people bring from elsewhere, with the one they mean here."""
 
     def read(self, node: Node, at: At) -> str | None:
         found = scalar(node, at, f"one of {', '.join((*self.words, *self.later))}")
@@ -148,7 +149,8 @@ class Choice:
         if found.text in self.later:
             at.not_yet(node, f"{at.key}: {found.text}")
         else:
-            at.unknown(node, at.key, found.text, (*self.words, *self.later), kind=self.fault)
+            near = self.synonyms.get(found.text, "")
+            at.unknown(node, at.key, found.text, (*self.words, *self.later), suggestion=near)
         return None
 
     def schema(self) -> Json:

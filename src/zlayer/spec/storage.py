@@ -31,6 +31,9 @@ _SYNONYMS = {
 }  # fmt: skip
 
 
+_WORDS = {"volume": "named", "mount": "bind", "host": "bind", "memory": "tmpfs", "emptyDir": "anonymous"}
+
+
 def _type(name: str) -> Field:
     return Field(Choice("", (name,)), required=True)
 
@@ -92,7 +95,7 @@ class Mount:
         if tag is None:
             at.refuse(found, "the key 'type' is missing: bind, named, anonymous or tmpfs", kind="MissingKey")
             return None
-        name = Choice("", TYPES, ("s3",)).read(tag, at / "type")
+        name = Choice("", TYPES, ("s3",), _WORDS).read(tag, at / "type")
         if name is None:
             return None
         made: StorageSpec | None = _KINDS[name].read(found, at)

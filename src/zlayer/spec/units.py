@@ -78,7 +78,7 @@ def parse_memory(text: str) -> Bytes:
         raise refused(message, kind="InvalidMemoryFormat")
     power = _POWERS.get(match[2].lower())
     if power is None:
-        near = nearest(match[2], ("Ki", "Mi", "Gi", "Ti"))
+        near = next((suffix for suffix in _SUFFIXES if suffix[0] == match[2][:1].upper()), "")
         message = f"unknown unit {shorten(match[2])!r} in a size; expected Ki, Mi, Gi or Ti"
         raise refused(message, suggestion=f"{match[1]}{near}" if near else "", kind="InvalidMemoryFormat")
     size = int(Decimal(match[1]) * 1024**power)

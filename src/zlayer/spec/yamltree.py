@@ -92,7 +92,7 @@ class _Tree:
                 if self.documents > 1:
                     raise self.fault(event, "a second document starts here: one file is one deployment")
             case yaml.ScalarEvent():
-                self.close(event, self.scalar(event), 1)
+                self.close(event, self.scalar(event), 1 + (len(event.value) >> 6))
             case yaml.AliasEvent():
                 self.alias(event)
             case yaml.SequenceStartEvent() | yaml.MappingStartEvent():
@@ -185,8 +185,8 @@ def _fault(file: str, line: int, column: int, message: str, *, kind: str = "Synt
 def _unreadable(file: str, text: str, bad: yaml.reader.ReaderError) -> Invalid:
     index = next((i for i, char in enumerate(text) if _odd(char)), 0)
     line, column = position(text, index)
-    code = f" U+{ord(text[index]):04X}" if text and _odd(text[index]) else f": {bad.reason}"
-    return _fault(file, line, column, f"a character that may not stand in YAML{code}")
+    code = f" U+{ord(text[index]):04X}" if text and _odd(text[index]) else f" {bad.reason}"
+    return _fault(file, line, column, f"a character that may not stand in YAML:{code}")
 
 
 def _odd(char: str) -> bool:
@@ -200,5 +200,6 @@ def _syntax(file: str, text: str, bad: yaml.MarkedYAMLError) -> Invalid:
     row = lines[line - 1] if line <= len(lines) else ""
     if "\t" in row[: len(row) - len(row.lstrip())]:
         return _fault(file, line, row.index("\t") + 1, "a tab in the indentation: YAML indents by spaces")
-    context = f" {bad.context}" if bad.context else ""
+    start = f" that starts on line {bad.context_mark.line + 1}" if bad.context_mark else ""
+    context = f" {bad.context}{start}" if bad.context else ""
     return _fault(file, line, column, f"not YAML: {bad.problem or 'syntax error'}{context}")
