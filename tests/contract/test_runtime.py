@@ -1,17 +1,20 @@
-"""The runtime suite over the fake."""
+"""The runtime suite over every driver."""
 
 from __future__ import annotations
 
 import itertools
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
 from zlayer.runtime.contract import CreateRequest, Handle
+from zlayer.runtime.oci.driver import OciRuntime
 from zlayer.testing.contracts.runtime import RuntimeContract
 from zlayer.testing.contracts.runtime_programs import Program, answer_to, behaviour_of
 from zlayer.testing.fake_machine import FakeMachine
 from zlayer.testing.fake_runtime import FakeRuntime
+from zlayer.testing.sandbox import Sandbox, sandbox
 
 pytestmark = pytest.mark.anyio
 
@@ -41,3 +44,43 @@ class TestFakeRuntime(RuntimeContract):
     @pytest.fixture
     def bench(self) -> FakeBench:
         return FakeBench()
+
+
+class OciBench:
+    """The real thing in a sandbox of its own."""
+
+    def __init__(self, box: Sandbox) -> None:
+        self._box = box
+        self._runtime = self._make()
+        self._all = [self._runtime]
+
+    def _make(self) -> OciRuntime:
+        return OciRuntime(self._box.containers, self._box.run, self._box.cgroup)
+
+    def runtime(self) -> OciRuntime:
+        return self._runtime
+
+    async def restart(self) -> OciRuntime:
+        self._runtime = self._make()
+        self._all.append(self._runtime)
+        return self._runtime
+
+    def directory(self, handle: Handle) -> Path:
+        return Path(handle.directory)
+
+    def request(self, program: Program) -> CreateRequest:
+        return self._box.request(*program.argv)
+
+    async def close(self) -> None:
+        for runtime in self._all:
+            await runtime.close()
+
+
+@pytest.mark.root
+class TestOciRuntime(RuntimeContract):
+    @pytest.fixture
+    async def bench(self) -> AsyncIterator[OciBench]:
+        with sandbox() as box:
+            bench = OciBench(box)
+            yield bench
+            await bench.close()

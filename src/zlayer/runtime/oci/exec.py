@@ -1,0 +1,195 @@
+"""Running one more program in a container: the engine's `exec` in the foreground, so that its exit code reaches us.
+
+Without a terminal the three streams are pipes. With one, we hold the master of a pty whose slave the engine gets as
+its own terminal: it makes another inside the container and copies, and a SIGWINCH makes it copy the size.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import pty
+import signal
+import struct
+import subprocess
+import tempfile
+import termios
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import anyio
+
+from zlayer.model.errors import Invalid
+from zlayer.runtime.contract import ExecRequest, Session, Stream
+from zlayer.runtime.oci import spawn
+from zlayer.runtime.oci.config import user_section
+from zlayer.runtime.oci.engine import Engine
+from zlayer.runtime.oci.layout import Layout, Record, read_number
+from zlayer.runtime.oci.processes import Process, identify
+from zlayer.runtime.oci.streams import Reader, write_all
+from zlayer.runtime.oci.users import resolve
+
+_NOT_FOUND, _NOT_EXECUTABLE, _KILLED = 127, 126, 137
+_GONE_SECONDS = 10.0
+
+
+async def open_exec(engine: Engine, layout: Layout, record: Record, request: ExecRequest) -> Session:
+    """Start it; the program may not run yet when this returns. `Invalid` for a user the image does not have."""
+    if not request.argv or not request.argv[0]:
+        raise Invalid("nothing to execute", hint="give a command")
+    process = process_of(json.loads(layout.config.read_bytes()), request)
+    scratch = Path(tempfile.mkdtemp(prefix="exec-", dir=layout.bundle))
+    (scratch / "process.json").write_text(json.dumps(process))
+    argv = engine.argv(
+        "exec", "--process", str(scratch / "process.json"), "--pid-file", str(scratch / "pid"), record.handle.id
+    )
+    ends = _terminal() if request.tty else _pipes(stdin=request.stdin)
+    try:
+        child = spawn.start(argv, stdio=ends.theirs)
+    except BaseException:
+        ends.close_ours()
+        raise
+    finally:
+        for fd in {*ends.theirs}:
+            os.close(fd)
+    return ExecSession(child, ends, scratch, record.process)
+
+
+def process_of(config: dict[str, Any], request: ExecRequest) -> dict[str, Any]:  # Any: JSON documents
+    """The container's own `process` with what the request changes."""
+    process: dict[str, Any] = {**config["process"], "args": list(request.argv), "terminal": request.tty}
+    variables = dict(pair.split("=", 1) for pair in process["env"])
+    if request.tty:
+        variables.setdefault("TERM", "xterm")
+    if request.user is not None:
+        user = resolve(Path(config["root"]["path"]), request.user)
+        names = process["capabilities"]["bounding"] if user.uid == 0 else []
+        process["user"] = user_section(user)
+        process["capabilities"] = {**process["capabilities"], "effective": names, "permitted": names}
+        variables["HOME"] = user.home
+    if request.cwd is not None:
+        process["cwd"] = request.cwd
+    process["env"] = [f"{name}={value}" for name, value in {**variables, **request.env}.items()]
+    return process
+
+
+@dataclass(frozen=True, slots=True)
+class Ends:
+    """Our ends of the streams (`write` -1 without stdin), and the three descriptors the program gets."""
+
+    read: tuple[tuple[Stream, int], ...]
+    write: int
+    theirs: tuple[int, int, int]
+    terminal: bool
+
+    def close_ours(self) -> None:
+        for fd in {self.write, *(fd for _, fd in self.read)} - {-1}:
+            os.close(fd)
+
+
+def _pipes(*, stdin: bool) -> Ends:
+    out_read, out_write = os.pipe()
+    err_read, err_write = os.pipe()
+    in_read, in_write = os.pipe() if stdin else (os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC), -1)
+    return Ends((("stdout", out_read), ("stderr", err_read)), in_write, (in_read, out_write, err_write), terminal=False)
+
+
+def _terminal() -> Ends:
+    master, slave = pty.openpty()
+    return Ends((("stdout", master),), master, (slave, slave, slave), terminal=True)
+
+
+class ExecSession:
+    """A live exec. Leaving it kills the program and what it started in its session."""
+
+    def __init__(self, child: subprocess.Popen[bytes], ends: Ends, scratch: Path, init: Process) -> None:
+        self._child, self._ends, self._scratch, self._init = child, ends, scratch, init
+        self._reader = Reader(ends.read)
+        self._write = ends.write
+        self._said = b""
+        if self._write >= 0:
+            os.set_blocking(self._write, False)
+
+    async def __aenter__(self) -> Session:
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        with anyio.CancelScope(shield=True):
+            await self._end()
+
+    async def _end(self) -> None:
+        if self._child.poll() is None:
+            self._kill()
+            with anyio.move_on_after(_GONE_SECONDS):
+                await spawn.reap(self._child)
+            if self._child.returncode is None:
+                await spawn.kill(self._child)
+        self._reader.close()
+        if not self._ends.terminal:
+            self._shut()
+        for name in ("process.json", "pid"):
+            (self._scratch / name).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            self._scratch.rmdir()
+
+    def _kill(self) -> None:
+        """The program leads a session of its own. One that is not made yet dies with its engine."""
+        inside = identify(read_number(self._scratch / "pid") or 0)
+        if inside is None:
+            self._child.kill()
+            return
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(inside.pid, signal.SIGKILL)
+        inside.signal(signal.SIGKILL)
+
+    async def output(self) -> AsyncIterator[tuple[Stream, bytes]]:
+        async for stream, chunk in self._reader.chunks():
+            if stream == "stderr":
+                self._said = (self._said + chunk)[-4096:]
+            yield stream, chunk
+
+    async def send(self, data: bytes) -> None:
+        if data and self._write >= 0:
+            await write_all(self._write, data)
+
+    async def close_stdin(self) -> None:
+        if self._ends.terminal and self._write >= 0:
+            await write_all(self._write, b"\x04")  # a terminal has no end of file but its control character
+        elif not self._ends.terminal:
+            self._shut()
+
+    def _shut(self) -> None:
+        if self._write >= 0:
+            os.close(self._write)
+            self._write = -1
+
+    async def resize(self, rows: int, columns: int) -> None:
+        if self._ends.terminal and not self._reader.closed:
+            fcntl.ioctl(self._write, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+            if self._child.poll() is None:
+                self._child.send_signal(signal.SIGWINCH)
+
+    async def wait(self) -> int | None:
+        async for stream, chunk in self._reader.chunks():
+            if stream == "stderr":
+                self._said = (self._said + chunk)[-4096:]
+        code = await spawn.reap(self._child)
+        if code < 0:
+            return 128 - code
+        if code != 0 and not (self._scratch / "pid").exists():
+            return refused_code(self._said) if self._init.alive() else _KILLED
+        return code
+
+
+def refused_code(words: bytes) -> int:
+    """What shells and docker answer when a program could not be executed: 127 not found, 126 not executable."""
+    text = words.lower()
+    if b"permission denied" in text or b"is a directory" in text or b"exec format" in text:
+        return _NOT_EXECUTABLE
+    if b"not found" in text or b"no such file" in text:
+        return _NOT_FOUND
+    return _NOT_EXECUTABLE

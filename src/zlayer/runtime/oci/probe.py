@@ -1,0 +1,140 @@
+"""Which OCI engine really works here, found by letting each create a container that can only fail at its very end.
+
+The container's program does not exist: an engine that gets as far as looking for it has made namespaces, cgroups,
+mounts and the seccomp filter. What works is remembered in the run directory until a binary or the boot changes.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import anyio
+
+from zlayer.model.errors import Unavailable, ZlayerError
+from zlayer.runtime.contract import CreateRequest
+from zlayer.runtime.oci import spawn
+from zlayer.runtime.oci.cgroups.hierarchy import mounted
+from zlayer.runtime.oci.config import Place, config_of
+from zlayer.runtime.oci.engine import Engine
+from zlayer.runtime.oci.layout import boot_id, write_whole
+
+ENGINES = ("crun", "runc", "youki")
+_ABSENT = "/zlayer-probe-absent"
+_SECONDS = 20.0
+_INSTALL = {
+    "debian": "apt install {}", "ubuntu": "apt install {}", "fedora": "dnf install {}", "rhel": "dnf install {}",
+    "arch": "pacman -S {}", "alpine": "apk add {}", "suse": "zypper install {}",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """What a container is made with. `conmon` is a path."""
+
+    engine: Engine
+    conmon: str
+
+
+async def find_tools(run: Path, cgroup_parent: str, engine: str = "auto") -> Tools:
+    """The first engine that works, or the one asked for. `Unavailable` says for each why not, and how to mend it."""
+    conmon = shutil.which("conmon")
+    if conmon is None:
+        raise Unavailable("conmon is not installed", hint=install("conmon"))
+    names = ENGINES if engine == "auto" else (engine,)
+    paths = {name: path for name in names if (path := shutil.which(name))}
+    if not paths:
+        raise Unavailable(f"no OCI engine is installed ({', '.join(names)})", hint=install("runc"))
+    run.mkdir(parents=True, exist_ok=True, mode=0o700)
+    cache_file = run / f"oci-probe-{engine}.json"
+    key = _key([*paths.values(), conmon])
+    if found := _remembered(cache_file, key):
+        return Tools(_engine(found[0], paths, run, found[1]), conmon)
+    reasons: list[str] = []
+    for name, path in paths.items():
+        candidate = _engine(name, paths, run, await _version(path))
+        reason = await _try(candidate, run, cgroup_parent)
+        if not reason:
+            write_whole(cache_file, json.dumps({"key": key, "engine": name, "version": candidate.version}))
+            return Tools(candidate, conmon)
+        reasons.append(f"{candidate}: {reason}")
+    others = [name for name in ("runc", "crun") if name not in paths]
+    hint = install(others[0]) if others else "run as root, with cgroups mounted; `zlayer doctor` checks both"
+    raise Unavailable(f"no OCI engine works here: {'; '.join(reasons)}", hint=hint)
+
+
+def install(package: str, *, release: Path = Path("/etc/os-release")) -> str:
+    """The command that installs a package on this distribution."""
+    try:
+        text = release.read_text()
+    except OSError:
+        text = ""
+    ids = " ".join(re.findall(r'^ID(?:_LIKE)?="?([^"\n]*)', text, re.MULTILINE)).split()
+    command = next((_INSTALL[name] for name in ids if name in _INSTALL), None)
+    return command.format(package) if command else f"install {package}"
+
+
+def _engine(name: str, paths: dict[str, str], run: Path, version: str) -> Engine:
+    return Engine(name=name, path=paths[name], version=version, state=run / "oci" / name)
+
+
+async def _version(path: str) -> str:
+    try:
+        output = (await spawn.run([path, "--version"], timeout=_SECONDS)).output
+    except ZlayerError:
+        return "unknown"
+    found = re.search(r"version:? (\S+)", output)
+    return found[1] if found else "unknown"
+
+
+async def _try(engine: Engine, run: Path, cgroup_parent: str) -> str:
+    """Why this engine does not work here; empty when it does."""
+    engine.state.mkdir(parents=True, exist_ok=True, mode=0o700)
+    bundle = Path(tempfile.mkdtemp(prefix="probe-", dir=run))
+    name = bundle.name
+    cgroup = f"/{cgroup_parent}/{name}"
+    try:
+        (bundle / "rootfs").mkdir()
+        request = CreateRequest(id=name, directory=bundle, rootfs=bundle / "rootfs", argv=(_ABSENT,))
+        (bundle / "config.json").write_text(json.dumps(config_of(request, Place(cgroup, mounted()))))
+        done = await spawn.run(engine.argv("create", "--bundle", str(bundle), name), timeout=_SECONDS)
+        if done.code == 0 or _ABSENT in done.output:
+            return ""
+        return engine.refusal("create", done.output).message.removeprefix(f"{engine.name}: ")
+    except ZlayerError as error:
+        return error.message
+    finally:
+        with anyio.CancelScope(shield=True):
+            await _tidy(engine, name, cgroup, bundle)
+
+
+async def _tidy(engine: Engine, name: str, cgroup: str, bundle: Path) -> None:
+    if engine.container_state(name).exists():
+        await spawn.run(engine.argv("delete", "--force", name), timeout=_SECONDS)
+    await anyio.to_thread.run_sync(mounted().remove, cgroup)
+    shutil.rmtree(bundle, ignore_errors=True)
+
+
+@cache
+def _kernel() -> str:
+    return Path("/proc/version").read_text()
+
+
+def _key(paths: Sequence[str]) -> str:
+    """Changes with every binary, the kernel and the boot (cgroups may be mounted differently)."""
+    files = [(path, Path(path).stat().st_mtime_ns, Path(path).stat().st_size) for path in paths]
+    return json.dumps([files, boot_id(), _kernel()])
+
+
+def _remembered(file: Path, key: str) -> tuple[str, str] | None:
+    try:
+        stored = json.loads(file.read_text())
+        return (str(stored["engine"]), str(stored["version"])) if stored["key"] == key else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None

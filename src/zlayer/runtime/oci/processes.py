@@ -1,0 +1,119 @@
+"""Processes named by pid and start time, so that a pid used again is never mistaken for the one it was."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+_DEAD = "ZXx"
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """`start` is field 22 of /proc/PID/stat, in clock ticks since boot."""
+
+    pid: int
+    start: int
+
+    def alive(self) -> bool:
+        """It runs: the same process, and no zombie."""
+        found = _stat(self.pid)
+        return found is not None and found[1] == self.start and found[0] not in _DEAD
+
+    def signal(self, number: int) -> bool:
+        """Send a signal to exactly this process; False when it is gone."""
+        with contextlib.suppress(ProcessLookupError), _pidfd(self) as fd:
+            if fd is not None:
+                signal.pidfd_send_signal(fd, number)
+                return True
+        return False
+
+    async def ended(self) -> None:
+        """Return once it has ended, woken by its pidfd."""
+        with _pidfd(self) as fd:
+            if fd is not None:
+                await readable(fd)
+
+
+def identify(pid: int) -> Process | None:
+    """The process that has this pid now, unless it is dead."""
+    found = _stat(pid)
+    return Process(pid, found[1]) if found and found[0] not in _DEAD else None
+
+
+def command_line(pid: int) -> list[bytes]:
+    """The argv of a process; empty when it is gone."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[:-1]
+    except OSError:
+        return []
+
+
+def executable(pid: int) -> str:
+    """Device and inode of what a process executes; empty when it is gone. Changes with execve, which is the use."""
+    try:
+        found = os.stat(f"/proc/{pid}/exe")  # noqa: PTH116  # a magic link: resolving it is the point
+    except OSError:
+        return ""
+    return f"{found.st_dev}:{found.st_ino}"
+
+
+async def readable(fd: int) -> None:
+    """Return once `fd` can be read. One waiter per descriptor."""
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[None] = loop.create_future()
+
+    def ready() -> None:
+        if not future.done():
+            future.set_result(None)
+
+    loop.add_reader(fd, ready)
+    try:
+        await future
+    finally:
+        loop.remove_reader(fd)
+
+
+async def writable(fd: int) -> None:
+    """Return once `fd` takes data. One waiter per descriptor."""
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[None] = loop.create_future()
+
+    def ready() -> None:
+        if not future.done():
+            future.set_result(None)
+
+    loop.add_writer(fd, ready)
+    try:
+        await future
+    finally:
+        loop.remove_writer(fd)
+
+
+def _stat(pid: int) -> tuple[str, int] | None:
+    """(state letter, start time); the command name may hold spaces and parentheses, so split after the last one."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_bytes()
+    except OSError:
+        return None
+    fields = text[text.rindex(b")") + 2 :].split()
+    return fields[0].decode(), int(fields[19])
+
+
+@contextlib.contextmanager
+def _pidfd(process: Process) -> Iterator[int | None]:
+    """A pidfd of exactly this process, or None. Opened before the check, so what was checked is what is held."""
+    try:
+        fd = os.pidfd_open(process.pid)
+    except OSError:
+        yield None
+        return
+    try:
+        yield fd if process.alive() else None
+    finally:
+        os.close(fd)

@@ -1,0 +1,68 @@
+"""Letting a created container run. See `engine.Engine.reads_fifo` for why this mostly needs no command."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+
+import anyio
+
+from zlayer.model.errors import Failed
+from zlayer.runtime.oci import spawn
+from zlayer.runtime.oci.engine import Engine
+from zlayer.runtime.oci.layout import Record
+from zlayer.runtime.oci.processes import executable, readable
+
+_SECONDS = 30.0
+
+
+def waits_for_start(engine: Engine, record: Record) -> bool:
+    """Created and not started: the fifo is there and the first process is still the engine's own init.
+
+    The second look tells one whose starter was killed after reading the fifo and before deleting it.
+    """
+    if engine.name == "youki":
+        return record.process.alive() and executable(record.handle.pid) == record.init
+    return engine.fifo(record.handle.id).exists() and executable(record.handle.pid) == record.init
+
+
+async def start(engine: Engine, record: Record) -> None:
+    """Returns once the first process is about to execute the image's program. Started already: nothing happens."""
+    if not waits_for_start(engine, record):
+        return
+    if engine.reads_fifo and await _by_fifo(engine, record):
+        return
+    done = await spawn.run(engine.argv("start", record.handle.id), timeout=_SECONDS)
+    if done.code != 0 and record.process.alive() and waits_for_start(engine, record):
+        raise engine.refusal("start", done.output)
+
+
+async def _by_fifo(engine: Engine, record: Record) -> bool:
+    """True when the waiting init has written its byte, or has ended while we waited for it."""
+    path = engine.fifo(record.handle.id)
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        with anyio.fail_after(_SECONDS):
+            came = asyncio.ensure_future(readable(fd))
+            ended = asyncio.ensure_future(record.process.ended())
+            try:
+                await asyncio.wait((came, ended), return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                for task in (came, ended):
+                    task.cancel()
+                await asyncio.gather(came, ended, return_exceptions=True)
+        with contextlib.suppress(BlockingIOError):
+            os.read(fd, 16)
+        with contextlib.suppress(FileNotFoundError):
+            path.unlink()
+    except TimeoutError as error:
+        raise Failed(
+            f"{record.handle.id} did not start within {_SECONDS:g} s", hint="the machine may be overloaded"
+        ) from error
+    finally:
+        os.close(fd)
+    return True
