@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, TypeVar
 
@@ -41,7 +41,7 @@ class AsyncClient:
         except TimeoutError as error:
             transport.failed(self.address, error)
 
-    async def stream(self, call: Call[T]) -> AsyncIterator[T]:
+    async def stream(self, call: Call[T]) -> AsyncGenerator[T, None]:
         """Each line of the answer as it arrives; closing the iterator hangs up."""
         async with self._open(call, "application/x-ndjson") as response:
             async for raw in response.lines():
@@ -69,7 +69,7 @@ class AsyncClient:
     async def nodes(self) -> Sequence[Mapping[str, Any]]:
         return await self.send(calls.nodes())
 
-    def events(self, *, since: str | None = None, follow: bool = False) -> AsyncIterator[results.Event]:
+    def events(self, *, since: str | None = None, follow: bool = False) -> AsyncGenerator[results.Event, None]:
         return self.stream(calls.events(since, follow=follow))
 
     # Deployments
@@ -110,7 +110,7 @@ class AsyncClient:
     async def scale(self, name: str, services: Mapping[str, int]) -> None:
         await self.send(calls.scale(name, services))
 
-    async def follow(self, name: str) -> AsyncIterator[results.Deployment | results.ProgressEvent]:
+    async def follow(self, name: str) -> AsyncGenerator[results.Deployment | results.ProgressEvent, None]:
         reader = calls.ServerEvents()
         async with self._open(calls.followed(name), "text/event-stream") as response:
             async for raw in response.lines():
@@ -125,10 +125,10 @@ class AsyncClient:
     async def remove_container(self, instance: str) -> None:
         await self.send(calls.remove_container(instance))
 
-    def logs(self, deployment: str, wanted: LogQuery | None = None) -> AsyncIterator[results.LogLine]:
+    def logs(self, deployment: str, wanted: LogQuery | None = None) -> AsyncGenerator[results.LogLine, None]:
         return self.stream(calls.logs(deployment, wanted or LogQuery()))
 
-    def instance_logs(self, instance: str, wanted: LogQuery | None = None) -> AsyncIterator[results.LogLine]:
+    def instance_logs(self, instance: str, wanted: LogQuery | None = None) -> AsyncGenerator[results.LogLine, None]:
         return self.stream(calls.instance_logs(instance, wanted or LogQuery()))
 
     async def exec(
@@ -143,7 +143,7 @@ class AsyncClient:
 
     # One-offs
 
-    def run(self, request: Mapping[str, object]) -> AsyncIterator[results.RunEvent]:
+    def run(self, request: Mapping[str, object]) -> AsyncGenerator[results.RunEvent, None]:
         return self.stream(calls.run(request))
 
     def open_run(self, request: Mapping[str, object]) -> AbstractAsyncContextManager[AsyncWebSocket]:
@@ -168,5 +168,5 @@ class AsyncClient:
 
     def pull(
         self, reference: str, *, policy: str | None = None, platform: str | None = None
-    ) -> AsyncIterator[results.PullProgress | results.Image]:
+    ) -> AsyncGenerator[results.PullProgress | results.Image, None]:
         return self.stream(calls.pull(reference, policy, platform))

@@ -7,7 +7,7 @@ import json
 import os
 import ssl
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import anyio
 from anyio.abc import ByteStream, UNIXSocketStream
@@ -144,10 +144,19 @@ class AsyncWebSocket:
         if self.closed:
             return
         if isinstance(message, bytes):
-            await self._stream.send(frames.encode(frames.BINARY, message))
+            frame = frames.encode(frames.BINARY, message)
         else:
             text = message if isinstance(message, str) else json.dumps(dict(message))
-            await self._stream.send(frames.encode(frames.TEXT, text.encode()))
+            frame = frames.encode(frames.TEXT, text.encode())
+        try:
+            await self._stream.send(frame)
+        except _GONE:
+            transport.broken(self._address, "it hung up")
+
+    async def _reply(self, kind: int, data: bytes) -> None:
+        """Answer a control frame. A daemon that is gone already is told of by what we read, not by this."""
+        with suppress(*_GONE):
+            await self._stream.send(frames.encode(kind, data))
 
     async def messages(self) -> AsyncIterator[Message]:
         """Every message until the other side closes; `Unavailable` when it hangs up without."""
@@ -159,16 +168,17 @@ class AsyncWebSocket:
                 transport.broken(self._address, "it hung up without a word")
             for message in decoder.feed(data):
                 if message.kind == frames.PING:
-                    await self._stream.send(frames.encode(frames.PONG, message.data))
+                    await self._reply(frames.PONG, message.data)
                 elif message.kind == frames.CLOSE:
-                    await self.close()
+                    self.closed = True
+                    await self._reply(frames.CLOSE, message.data[:2])
                 elif message.kind != frames.PONG:
                     yield message
 
     async def close(self) -> None:
         if not self.closed:
             self.closed = True
-            await self._stream.send(frames.encode(frames.CLOSE, b"\x03\xe8"))
+            await self._reply(frames.CLOSE, b"\x03\xe8")
 
 
 @asynccontextmanager
@@ -187,7 +197,4 @@ async def open_websocket(address: Address, target: str, *, timeout: float = 30.0
             yield channel
         finally:
             with anyio.move_on_after(1, shield=True):
-                try:
-                    await channel.close()
-                except _GONE:
-                    channel.closed = True
+                await channel.close()

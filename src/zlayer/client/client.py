@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from typing import Any, TypeVar
 
 from zlayer.client import calls, connect, results, transport
@@ -39,7 +39,7 @@ class Client:
         ) as response:
             return call.read(response.json())
 
-    def stream(self, call: Call[T]) -> Iterator[T]:
+    def stream(self, call: Call[T]) -> Generator[T, None, None]:
         """Each line of the answer as it arrives; closing the iterator hangs up."""
         with self._open(call) as response:
             for raw in response.lines():
@@ -62,7 +62,7 @@ class Client:
     def nodes(self) -> Sequence[Mapping[str, Any]]:
         return self.send(calls.nodes())
 
-    def events(self, *, since: str | None = None, follow: bool = False) -> Iterator[results.Event]:
+    def events(self, *, since: str | None = None, follow: bool = False) -> Generator[results.Event, None, None]:
         """What happened, oldest first; `since` is RFC 3339 or a duration such as `10m`. `follow` goes on for ever."""
         return self.stream(calls.events(since, follow=follow))
 
@@ -116,7 +116,7 @@ class Client:
 
     def follow(
         self, name: str, *, patience: float | None = None
-    ) -> Iterator[results.Deployment | results.ProgressEvent]:
+    ) -> Generator[results.Deployment | results.ProgressEvent, None, None]:
         """Its summary now and on each change, and its progress as it happens. Never ends by itself.
 
         `Deadline` after `patience` seconds of silence.
@@ -138,11 +138,11 @@ class Client:
         """End and remove a one-off instance."""
         self.send(calls.remove_container(instance))
 
-    def logs(self, deployment: str, wanted: LogQuery | None = None) -> Iterator[results.LogLine]:
+    def logs(self, deployment: str, wanted: LogQuery | None = None) -> Generator[results.LogLine, None, None]:
         """Lines of a service, or of all, oldest first; with `follow` it ends when the caller stops."""
         return self.stream(calls.logs(deployment, wanted or LogQuery()))
 
-    def instance_logs(self, instance: str, wanted: LogQuery | None = None) -> Iterator[results.LogLine]:
+    def instance_logs(self, instance: str, wanted: LogQuery | None = None) -> Generator[results.LogLine, None, None]:
         return self.stream(calls.instance_logs(instance, wanted or LogQuery()))
 
     def exec(self, deployment: str, service: str, command: Sequence[str], **options: object) -> results.ExecResult:
@@ -155,7 +155,7 @@ class Client:
 
     # One-offs
 
-    def run(self, request: Mapping[str, object]) -> Iterator[results.RunEvent]:
+    def run(self, request: Mapping[str, object]) -> Generator[results.RunEvent, None, None]:
         """Pull, create, run to the end. Hanging up does not end the container."""
         return self.stream(calls.run(request))
 
@@ -184,6 +184,6 @@ class Client:
 
     def pull(
         self, reference: str, *, policy: str | None = None, platform: str | None = None
-    ) -> Iterator[results.PullProgress | results.Image]:
+    ) -> Generator[results.PullProgress | results.Image, None, None]:
         """How each blob stands, then the image, last."""
         return self.stream(calls.pull(reference, policy, platform))

@@ -47,6 +47,17 @@ class WebSocket:
         kind = frames.BINARY if isinstance(message, bytes) else frames.TEXT
         self._send(kind, message if isinstance(message, bytes) else message.encode())
 
+    def _reply(self, kind: int, data: bytes) -> None:
+        """Answer a control frame. A daemon that is gone already is told of by what we read, not by this."""
+        from zlayer.model.errors import Unavailable
+
+        closed = self.closed
+        try:
+            self._send(kind, data)
+        except Unavailable:
+            self.closed = closed
+            self._out = b""
+
     def _send(self, kind: int, data: bytes) -> None:
         self._out += frames.encode(kind, data)
         self.flush()
@@ -80,10 +91,11 @@ class WebSocket:
         out = []
         for message in self._decoder.feed(data):
             if message.kind == frames.PING:
-                self._send(frames.PONG, message.data)
+                self._reply(frames.PONG, message.data)
             elif message.kind == frames.CLOSE:
                 self.close_reason = message.data[2:].decode("utf-8", "replace")
-                self.close()
+                self._reply(frames.CLOSE, message.data[:2])
+                self.closed = True
                 break
             elif message.kind != frames.PONG:
                 out.append(message)

@@ -196,7 +196,7 @@ class ScriptedDaemon:
 
     @staticmethod
     def _upgrade(connection: socket.socket, raw: bytes, script: Script) -> None:
-        protocol = ServerProtocol()
+        protocol = ServerProtocol(max_size=None)
         protocol.receive_data(raw)
         (upgrade,) = protocol.events_received()
         assert isinstance(upgrade, Upgrade)
