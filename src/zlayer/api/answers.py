@@ -203,3 +203,30 @@ class RuntimeItem(Answer):
     reason: str
     fix: str
     selected: bool
+
+
+class NodeItem(Answer):
+    """A machine. `subnet` is its containers' IPv4 network, `memory` in bytes."""
+
+    schema_version: int
+    id: str
+    subnet: str
+    platform: str
+    cpus: float
+    memory: int
+    runtime: str
+    ready: bool
+    reason: str
+    seen_at: str
+
+
+class EventItem(Answer):
+    """Something that happened; `kind` is dotted, such as `instance.exited`. Empty where it does not apply."""
+
+    at: str
+    kind: str
+    deployment: str
+    service: str
+    instance: str
+    node: str
+    message: str

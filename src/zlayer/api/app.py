@@ -16,12 +16,11 @@ from zlayer import __version__
 from zlayer.api import problems
 from zlayer.api.access import Bearer, Trusted
 from zlayer.api.answer import answer
-from zlayer.api.answers import LogItem, ProblemDocument, RunItem
+from zlayer.api.answers import EventItem, LogItem, ProblemDocument, RunItem
 from zlayer.api.authorise import TABLE, authorise
 from zlayer.api.edge import Edge
 from zlayer.api.routes import deployments, health, images, instances, run, services, system
 from zlayer.api.services import Services
-from zlayer.model.instance import Event
 
 ROUTERS = (
     health.router,
@@ -32,7 +31,7 @@ ROUTERS = (
     run.router,
     images.router,
 )
-_STREAMED: tuple[type[BaseModel], ...] = (ProblemDocument, LogItem, RunItem, Event)
+_STREAMED: tuple[type[BaseModel], ...] = (ProblemDocument, LogItem, RunItem, EventItem)
 """Models no route answers with whole: their schemas are added by hand."""
 _ABOUT = (
     "Container orchestration. Over the Unix socket every caller is an admin; over TCP send `Authorization: Bearer`. "
@@ -61,11 +60,10 @@ def core_app(services: Services) -> FastAPI:
         openapi_url=None,
         redirect_slashes=False,
         dependencies=[Depends(authorise)],
-        generate_unique_id_function=_operation_id,
     )
     app.state.services = services
     for router in ROUTERS:
-        app.include_router(router)
+        app.router.routes.extend(router.routes)
     problems.install(app)
     _serve_openapi(app)
     missing: set[tuple[str, str]] = set(routes_of(app)) ^ set(TABLE)
@@ -78,17 +76,15 @@ def routes_of(app: FastAPI) -> list[tuple[str, str]]:
     """(method, path template) of every route; WebSockets have the method WEBSOCKET."""
     found: list[tuple[str, str]] = []
     for route in app.routes:
+        if not isinstance(route, APIRoute | APIWebSocketRoute):
+            raise AssertionError(f"a route without rights: {route}")
+        if all(each.call is not authorise for each in route.dependant.dependencies):
+            raise AssertionError(f"a route that asks for no rights: {route.path}")
         if isinstance(route, APIRoute):
             found += [(method, route.path) for method in sorted(route.methods or ())]
-        elif isinstance(route, APIWebSocketRoute):
-            found.append(("WEBSOCKET", route.path))
         else:
-            raise AssertionError(f"a route without rights: {route}")
+            found.append(("WEBSOCKET", route.path))
     return found
-
-
-def _operation_id(route: APIRoute) -> str:
-    return route.name
 
 
 def _serve_openapi(app: FastAPI) -> None:

@@ -6,11 +6,11 @@ from collections import Counter
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from fastapi import APIRouter
 from starlette.responses import Response
 
 from zlayer.api.answer import TEXT, answer, documented
 from zlayer.api.answers import Accepted, Plan
+from zlayer.api.area import area
 from zlayer.api.authorise import V1
 from zlayer.api.bodies import DeployBody, PlanBody, ScaleBody, StartBody, StopBody
 from zlayer.api.objects import DeploymentSummary
@@ -22,7 +22,7 @@ from zlayer.model.errors import Unsupported
 if TYPE_CHECKING:
     from zlayer.control.wishes import Deployed, PlanView
 
-router = APIRouter(prefix=V1, tags=["deployments"])
+router = area(prefix=V1, tag="deployments")
 NAMED = "/deployments/{deployment}"
 NOTHING = "/-/"
 """A prefix without keys: listing it costs nothing and gives the store's revision."""

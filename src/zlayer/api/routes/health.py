@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import time
 
-from fastapi import APIRouter
 from starlette.responses import Response
 
 from zlayer.api.answer import answer
 from zlayer.api.answers import Alive
+from zlayer.api.area import area
 from zlayer.api.services import Api, Services
 
-router = APIRouter(prefix="/health", tags=["health"])
+router = area(prefix="/health", tag="health")
 
 
 @router.get("/live", summary="The process answers", responses={200: {"model": Alive}})

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from fastapi import APIRouter
 from starlette.responses import Response
 
 from zlayer.api.answer import answer, documented
 from zlayer.api.answers import Deleted, ImageDetails, ImageItem
+from zlayer.api.area import area
 from zlayer.api.authorise import V1
 from zlayer.api.bodies import PullBody
 from zlayer.api.oneoff import blob
@@ -20,7 +20,7 @@ from zlayer.api.times import rfc3339
 from zlayer.image.contract import Image, Progress
 from zlayer.model.errors import NotFound
 
-router = APIRouter(prefix=f"{V1}/images", tags=["images"])
+router = area(prefix=f"{V1}/images", tag="images")
 _PULLED = {"type": "object", "description": "A blob's progress, then `{image}` or `{error}`"}
 
 

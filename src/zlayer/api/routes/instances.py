@@ -6,11 +6,12 @@ import time
 from dataclasses import asdict
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Request
+from fastapi import Query, Request
 from starlette.responses import Response
 
 from zlayer.api.answer import answer, documented
 from zlayer.api.answers import Removed, Stats
+from zlayer.api.area import area
 from zlayer.api.authorise import V1
 from zlayer.api.logs import Window
 from zlayer.api.objects import Container
@@ -19,7 +20,7 @@ from zlayer.api.services import Api
 from zlayer.api.times import parse_since, rfc3339
 from zlayer.model.instance import ONE_OFF
 
-router = APIRouter(prefix=f"{V1}/instances", tags=["instances"])
+router = area(prefix=f"{V1}/instances", tag="instances")
 
 
 @router.get("", summary="Instances, as `ps -c` shows them", responses=documented(list[Container], errors=(404,)))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, WebSocket
+from fastapi import WebSocket
 from starlette.responses import Response
 
 from zlayer.api import oneoff
 from zlayer.api.answer import documented, ref
 from zlayer.api.answers import RunItem
+from zlayer.api.area import area
 from zlayer.api.authorise import V1
 from zlayer.api.bodies import RunBody
 from zlayer.api.channel import Channel, first_message
@@ -15,7 +16,7 @@ from zlayer.api.oneoff import OneOff
 from zlayer.api.services import Api
 from zlayer.api.streams import NDJSON, Emit, Stream
 
-router = APIRouter(prefix=V1, tags=["run"])
+router = area(prefix=V1, tag="run")
 
 
 @router.post(

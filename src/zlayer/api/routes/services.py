@@ -5,11 +5,12 @@ from __future__ import annotations
 import time
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Request, WebSocket
+from fastapi import Query, Request, WebSocket
 from starlette.responses import Response
 
 from zlayer.api.answer import answer, documented, ref
 from zlayer.api.answers import Accepted, ExecResult, LogItem
+from zlayer.api.area import area
 from zlayer.api.authorise import DEPLOYMENT, SERVICE
 from zlayer.api.bodies import ExecBody, ExecStart, ReplicasBody
 from zlayer.api.channel import Channel, first_message
@@ -21,7 +22,7 @@ from zlayer.api.services import Api, Services
 from zlayer.api.streams import NDJSON, Emit, Stream, while_connected
 from zlayer.api.times import parse_since
 
-router = APIRouter(tags=["services"])
+router = area(tag="services")
 
 Lines = Annotated[int, Query(ge=0, le=1_000_000, description="The newest so many; 0 is none of the past")]
 Follow = Annotated[bool, Query(description="Go on with what is written from now on")]

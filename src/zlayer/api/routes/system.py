@@ -8,23 +8,24 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 from starlette.responses import Response
 
 from zlayer.api.answer import answer, documented, ref
-from zlayer.api.answers import RuntimeItem, Status, Verdict
+from zlayer.api.answers import EventItem, NodeItem, RuntimeItem, Status, Verdict
+from zlayer.api.area import area
 from zlayer.api.authorise import V1
 from zlayer.api.bodies import SpecBody
 from zlayer.api.services import Api
 from zlayer.api.streams import NDJSON, Emit, Stream
 from zlayer.api.times import parse_since, rfc3339
 from zlayer.model import keys
-from zlayer.model.errors import Invalid
+from zlayer.model.errors import Invalid, Problem
 from zlayer.model.instance import Event, Node
 from zlayer.spec.compile import compile_deployment
 from zlayer.spec.load import load
 
-router = APIRouter(prefix=V1, tags=["system"])
+router = area(prefix=V1, tag="system")
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
@@ -52,7 +53,7 @@ async def status(api: Api) -> Response:
     )
 
 
-@router.get("/nodes", summary="Machines that run instances", responses=documented(list[Node]))
+@router.get("/nodes", summary="Machines that run instances", responses=documented(list[NodeItem]))
 async def nodes(api: Api) -> Response:
     listing = await api.store.list(keys.NODES)
     found = (Node.model_validate_json(item.value) for item in listing.items)
@@ -71,7 +72,7 @@ async def runtimes(api: Api) -> Response:
 @router.get(
     "/events",
     summary="What happened, oldest first",
-    responses=documented(ref(Event), media_type=NDJSON, what="One event per line", errors=(422,)),
+    responses=documented(ref(EventItem), media_type=NDJSON, what="One event per line", errors=(422,)),
 )
 async def events(
     api: Api,
@@ -102,8 +103,6 @@ def event_json(event: Event) -> dict[str, object]:
 
 
 def _bare(error: Invalid) -> dict[str, object]:
-    from zlayer.model.errors import Problem
-
     return {**asdict(Problem(error.message)), "pointer": ""}
 
 
