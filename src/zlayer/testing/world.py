@@ -75,6 +75,8 @@ class World:
         self.view = View(self.store)
         self.controllers = Controllers(self.store, clock=now)
         self.nodes = [self._node(root, f"n{number}", number) for number in range(1, nodes + 1)]
+        self.agents: dict[int, Agent] = {}
+        """The agents of the daemons that run now, by the node's position."""
         self._tasks: TaskGroup | None = None
 
     def _node(self, root: Path, name: str, number: int) -> FakeNode:
@@ -125,6 +127,7 @@ class World:
                 clock=now,
             )
             agent = Agent(self.store, where.document, machine)
+            self.agents[self.nodes.index(where)] = agent
             try:
                 with anyio.CancelScope() as where.scope:
                     await agent.run()

@@ -161,7 +161,7 @@ def test_restart_policies() -> None:
 
 
 def test_host_ports_are_replaced_stop_first() -> None:
-    ports = {"network_mode": "host", "endpoints": (Endpoint(name="http", protocol="http", port=80),)}
+    ports: dict[str, Any] = {"network_mode": "host", "endpoints": (Endpoint(name="http", protocol="http", port=80),)}
     cluster = Cluster(deployment(web=service(1, **ports)))
     settle(cluster)
     cluster.wanted = deployment(revision=2, web=service(1, "b:1", **ports))

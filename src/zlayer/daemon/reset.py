@@ -1,0 +1,77 @@
+"""`zlayer daemon reset`: end everything of a data directory and take it away, kernel objects first.
+
+Uses the agent's own way down, so what is removed is found and removed exactly as a running daemon would. What cannot
+be taken apart is told, and its directory left for another try.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from pathlib import Path
+
+import anyio
+
+from zlayer.agent.instance import InstanceLoop, Shop
+from zlayer.agent.perform import Steps
+from zlayer.agent.recover import recover
+from zlayer.agent.status import StatusWriter
+from zlayer.daemon import lock, wiring
+from zlayer.daemon.config import load
+from zlayer.daemon.wiring import Drivers
+from zlayer.model.errors import Failed
+from zlayer.model.paths import Paths
+
+PATIENCE = 60.0
+"""Seconds for containers to end; each gets TERM, then KILL after its grace."""
+KEPT = ("config.toml",)
+
+
+def reset(paths: Paths, *, volumes: bool = False) -> list[str]:
+    """What was removed, for people. Named volumes go only with `volumes`. `Conflict` while a daemon runs here."""
+    if not paths.root.exists():
+        return []
+    with lock.hold(paths.lock):
+        removed = anyio.run(_take_apart, paths)
+        keep = {*KEPT, paths.lock.name} | (set() if volumes or not _any(paths.volumes) else {paths.volumes.name})
+        for entry in sorted(paths.root.iterdir()):
+            if entry.name not in keep:
+                _delete(entry)
+    paths.lock.unlink(missing_ok=True)
+    return removed
+
+
+async def _take_apart(paths: Paths) -> list[str]:
+    config = load(paths.root / "config.toml")
+    async with wiring.drivers(paths, config) as drivers:
+        records = await recover(drivers.machine, {})
+        loops = [
+            InstanceLoop(name, _shop(drivers), None, record, Steps(drivers.machine, name))
+            for name, record in records.items()
+        ]
+        with anyio.move_on_after(PATIENCE) as deadline:
+            async with anyio.create_task_group() as tasks:
+                for loop in loops:
+                    tasks.start_soon(loop.run, tasks)
+        left = [loop.id for loop in loops if not loop.settled]
+        if deadline.cancelled_caught or left:
+            raise Failed(f"could not take apart: {', '.join(left)}", hint="try again; the daemon's log says more")
+        await drivers.machine.network.destroy()
+        return [loop.id for loop in loops]
+
+
+def _shop(drivers: Drivers) -> Shop:
+    limiter = anyio.CapacityLimiter(8)
+    writer = StatusWriter(drivers.store, time.time)
+    return Shop(drivers.machine, writer, drivers.node.id, drivers.node.runtime, limiter, limiter, time.time)
+
+
+def _any(directory: Path) -> bool:
+    return directory.is_dir() and any(directory.iterdir())
+
+
+def _delete(entry: Path) -> None:
+    if entry.is_dir() and not entry.is_symlink():
+        shutil.rmtree(entry)
+    else:
+        entry.unlink()

@@ -1,0 +1,82 @@
+"""The words of `ps`, and what an `up` explains beforehand."""
+
+from __future__ import annotations
+
+from zlayer.model.container import Restart
+from zlayer.model.instance import Deployment, Instance, State
+from zlayer.plan.actions import Create
+from zlayer.plan.compare import changes, compare
+from zlayer.plan.rollout import rollout
+from zlayer.plan.seen import Seen
+from zlayer.plan.summary import summarise
+from zlayer.testing.builders import container, deployment, seen, service
+
+
+def made(wanted: Deployment, **update: object) -> list[Instance]:
+    return [
+        c.instance.model_copy(update={"node": "n1", **update})
+        for c in rollout(wanted, [], 1.0).changes
+        if isinstance(c, Create)
+    ]
+
+
+def test_statuses() -> None:
+    wanted = deployment(web=service(2))
+    instances = made(wanted)
+    assert summarise(wanted, []).status == "pending"
+    assert summarise(wanted, [seen(i, State.RUNNING) for i in instances]).status == "deploying"
+    assert summarise(wanted, [seen(i, State.READY) for i in instances]).status == "running"
+    assert summarise(wanted, [seen(i, State.READY, health="unhealthy") for i in instances]).status == "deploying"
+    down = wanted.model_copy(update={"desired": "removed"})
+    assert summarise(down, [seen(i, State.STOPPING) for i in instances]).status == "removing"
+    stopped = wanted.model_copy(update={"desired": "stopped"})
+    assert summarise(stopped, [seen(i, State.EXITED) for i in instances]).status == "stopped"
+
+
+def test_a_replica_that_will_not_come_back_is_a_failure_with_its_reason() -> None:
+    wanted = deployment(web=service(1, restart=Restart(kind="no")))
+    [instance] = made(wanted)
+    summary = summarise(wanted, [seen(instance, State.EXITED, exit_code=3)])
+    assert (summary.status, summary.message, summary.culprit) == (
+        "failed",
+        "web: replica 1 exited with code 3",
+        instance.id,
+    )
+
+
+def test_a_replica_that_keeps_ending_is_a_failure_and_a_single_crash_is_not() -> None:
+    wanted = deployment(web=service(1))
+    [first] = made(wanted)
+    assert summarise(wanted, [seen(first, State.EXITED, exit_code=1)]).status == "deploying"
+    [again] = made(wanted, failures=3)
+    assert summarise(wanted, [seen(again, State.EXITED, oom=True)]).message == "web: replica 1 killed: out of memory"
+    assert "keeps ending (3 times" in summarise(wanted, [seen(again, State.RUNNING)]).message
+
+
+def test_what_is_left_of_the_past_is_not_running_yet() -> None:
+    wanted = deployment(web=service(1))
+    [one] = made(wanted)
+    other = one.model_copy(update={"id": "x", "service": "gone", "desired": "removed"})
+    assert summarise(wanted, [seen(one, State.READY), seen(other, State.STOPPING)]).status == "deploying"
+
+
+def test_compare_says_what_and_why() -> None:
+    old = deployment(web=service(3), db=service(1), gone=service(1))
+    there = [Seen(i) for i in made(old)]
+    new = {"web": service(2, env={"KEY": "secret"}), "db": service(1), "new": service(1)}
+    found = {(d.service, d.slot): (d.action, d.reason) for d in compare(new, there)}
+    assert found == {
+        ("web", 1): ("replace", "start-first: env.KEY changed"),
+        ("web", 2): ("replace", "start-first: env.KEY changed"),
+        ("web", 3): ("remove", "fewer replicas are wanted"),
+        ("db", 1): ("keep", "nothing changed"),
+        ("new", 1): ("create", "new replica"),
+        ("gone", 1): ("remove", "the service is no longer in the file"),
+    }
+
+
+def test_changes_name_fields_and_never_values() -> None:
+    old = container(env={"A": "1", "B": "2"}, resources={"memory": 1})
+    new = container(env={"A": "hunter2"}, resources={"memory": 2}, user="app")
+    assert changes(old, new) == ["env.A", "env.B", "user", "resources.memory"]
+    assert changes(old, old) == []
