@@ -15,7 +15,6 @@ from zlayer.testing.clock import run
 from zlayer.testing.fake_machine import Behaviour
 from zlayer.testing.world import Faults, World
 
-
 CRASHES: list[int] = []
 
 
