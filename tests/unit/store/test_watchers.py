@@ -34,16 +34,25 @@ class History:
 async def test_commits_during_the_backlog_are_neither_lost_nor_doubled() -> None:
     watchers = Watchers()
     history = History(
-        Changes(5, commit(5, "/a").changes),
-        during=lambda: watchers.publish([commit(5, "/a"), commit(6, "/a", "/b")]),
+        Changes(5, commit(5, "/a", "/c").changes),
+        during=lambda: watchers.publish([commit(5, "/a", "/c"), commit(6, "/a", "/b")]),
     )
     stream = watchers.watch("/", 3, history)
-    assert await anext(stream) == Changes(5, commit(5, "/a").changes)
+    assert await anext(stream) == Changes(5, commit(5, "/a", "/c").changes)
     assert await anext(stream) == Changes(6, commit(6, "/a", "/b").changes)
     watchers.publish([commit(4, "/late")])
     watchers.publish([commit(7, "/c")])
     assert await anext(stream) == Changes(7, commit(7, "/c").changes)
     assert history.asked == [3]
+    await stream.aclose()
+
+
+async def test_a_key_that_changed_again_is_told_where_it_changed_last() -> None:
+    watchers = Watchers()
+    stream = watchers.watch("/", 0, History(Changes(1, commit(1, "/z").changes)))
+    await anext(stream)
+    watchers.publish([commit(2, "/a"), commit(3, "/b"), commit(4, "/a")])
+    assert await anext(stream) == Changes(4, commit(3, "/b").changes + commit(4, "/a").changes)
     await stream.aclose()
 
 

@@ -111,13 +111,15 @@ class StoreMachine(RuleBasedStateMachine):
         self.run(self.store.__aexit__())
         self.exits.close()
 
-    @initialize(puts=st.dictionaries(KEYS, VALUES))
-    def begin(self, puts: dict[str, bytes]) -> None:
-        self.put(puts)
+    @initialize(target=followers, puts=st.dictionaries(KEYS, VALUES), prefix=PREFIXES)
+    def begin(self, puts: dict[str, bytes], prefix: str) -> Follower:
+        self.put([puts])
+        return self.watch(prefix, age=1)
 
-    @rule(puts=st.dictionaries(KEYS, VALUES, max_size=3))
-    def put(self, puts: dict[str, bytes]) -> None:
-        assert self.run(self.store.commit(puts)) == self.model.commit(puts, set(), None)
+    @rule(batches=st.lists(st.dictionaries(KEYS, VALUES, max_size=3), min_size=1, max_size=4))
+    def put(self, batches: list[dict[str, bytes]]) -> None:
+        for puts in batches:
+            assert self.run(self.store.commit(puts)) == self.model.commit(puts, set(), None)
 
     @rule(
         puts=st.dictionaries(KEYS, VALUES, max_size=3),
@@ -180,6 +182,9 @@ class StoreMachine(RuleBasedStateMachine):
         self.run(self.store.__aenter__())
 
     @rule(target=followers, prefix=PREFIXES, age=st.integers(0, 20))
+    def open_watch(self, prefix: str, age: int) -> Follower:
+        return self.watch(prefix, age)
+
     def watch(self, prefix: str, age: int) -> Follower:
         after = max(0, self.model.revision - age)
         return Follower(self.store.watch(prefix, after), prefix, after, self.opened)
@@ -205,15 +210,12 @@ class StoreMachine(RuleBasedStateMachine):
             follower.position, follower.started = found.revision, True
         return follower
 
-    @rule(prefix=PREFIXES)
-    def list_all(self, prefix: str) -> None:
+    @rule(prefix=PREFIXES, key=KEYS)
+    def read(self, prefix: str, key: str) -> None:
+        assert self.run(self.store.get(key)) == self.model.now.get(key)
         listing = self.run(self.store.list(prefix))
         assert listing.revision == self.model.revision
         assert listing.items == tuple(item for key, item in sorted(self.model.now.items()) if key.startswith(prefix))
-
-    @rule(key=KEYS)
-    def get(self, key: str) -> None:
-        assert self.run(self.store.get(key)) == self.model.now.get(key)
 
     @invariant()
     def same_state(self) -> None:
