@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
+from contextlib import suppress
 from pathlib import Path
 
 _NO_FOLLOW = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -25,12 +27,23 @@ def remove_tree(path: Path) -> None:
 
 def remove_at(parent: int, name: bytes) -> None:
     """Delete the entry `name` of the directory `parent`, whatever it is."""
-    try:
-        os.unlink(name, dir_fd=parent)
-    except FileNotFoundError:
-        return
-    except IsADirectoryError:
-        _remove_directory(parent, name)
+    with suppress(FileNotFoundError):
+        try:
+            os.unlink(name, dir_fd=parent)
+        except IsADirectoryError:
+            _remove_stubborn(parent, name)
+
+
+def _remove_stubborn(parent: int, name: bytes) -> None:
+    """Go over a directory again when something was put in behind us."""
+    for tries_left in (3, 2, 1, 0):
+        try:
+            _remove_directory(parent, name)
+        except OSError as error:
+            if error.errno != errno.ENOTEMPTY or not tries_left:
+                raise
+        else:
+            return
 
 
 def _remove_directory(parent: int, name: bytes) -> None:
