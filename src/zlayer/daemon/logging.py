@@ -138,7 +138,7 @@ class _Forward(logging.Handler):
     """Records of the standard library's loggers, as events of ours."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        log = structlog.get_logger(logger=record.name)
+        log = structlog.get_logger().bind(source=record.name)
         log.log(record.levelno, record.getMessage(), exc_info=record.exc_info or None)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -20,13 +20,14 @@ from zlayer.image.local import LocalImages
 from zlayer.image.platform import own
 from zlayer.image.snapshots import OverlaySnapshots
 from zlayer.model.base import Timestamp
+from zlayer.model.errors import Unavailable
 from zlayer.model.instance import Node
 from zlayer.model.paths import Paths
 from zlayer.network.bridge import BridgeNetwork, host_routes
 from zlayer.network.names import bridge_name
 from zlayer.network.subnet import choose_subnet, preferred_subnet
+from zlayer.runtime.contract import Runtime
 from zlayer.runtime.oci.driver import OciRuntime
-from zlayer.runtime.oci.probe import find_tools
 from zlayer.store.contract import Store
 from zlayer.store.sqlite import SqliteStore
 
@@ -54,30 +55,36 @@ async def drivers(paths: Paths, config: Config) -> AsyncIterator[Drivers]:
     """
     short = paths.id
     parent = f"zlayer-{short}"
-    tools = await find_tools(paths.run, parent, config.runtime)
-    runtime = OciRuntime(paths.containers, paths.run, parent, config.runtime)
-
-    def free_subnet(kept: str | None) -> str:
-        wanted = kept or preferred_subnet(short)
-        return choose_subnet(wanted, host_routes(besides=bridge_name(short)))
-
-    async with SqliteStore(paths.state) as store:
+    async with AsyncExitStack() as stack:
+        runtime = OciRuntime(paths.containers, paths.run, parent, config.runtime)
+        stack.push_async_callback(runtime.close)
+        engine = await _working(runtime)
+        store = await stack.enter_async_context(SqliteStore(paths.state))
         node = await identify(
             store,
             config,
-            choose=free_subnet,
-            runtime=f"oci:{tools.engine}",
+            choose=partial(_free_subnet, short),
+            runtime=f"oci:{engine}",
             platform=str(own()),
             now=Timestamp(time.time()),
         )
         await forget_others(store, node)
         network = BridgeNetwork(short, paths.run, node.subnet)
-        try:
-            await network.ensure()
-            images = LocalImages(paths.root, config.registries)
-            snapshots = OverlaySnapshots(LayerStore(paths.layers), paths.containers)
-            machine = Machine(runtime, images, snapshots, network, paths, time.time)
-            probe = partial(probe_runtimes, paths.run, parent, tools.engine.name)
-            yield Drivers(store, machine, node, probe)
-        finally:
-            network.close()
+        stack.callback(network.close)
+        await network.ensure()
+        images = LocalImages(paths.root, config.registries)
+        snapshots = OverlaySnapshots(LayerStore(paths.layers), paths.containers)
+        machine = Machine(runtime, images, snapshots, network, paths, time.time)
+        yield Drivers(store, machine, node, partial(probe_runtimes, paths.run, parent, engine.partition(" ")[0]))
+
+
+async def _working(runtime: Runtime) -> str:
+    """The engine `auto` chose, such as `runc 1.1.5`."""
+    probe = await runtime.probe()
+    if not probe.ok:
+        raise Unavailable(probe.reason, hint=probe.fix)
+    return probe.engine
+
+
+def _free_subnet(short: str, kept: str | None) -> str:
+    return choose_subnet(kept or preferred_subnet(short), host_routes(besides=bridge_name(short)))
