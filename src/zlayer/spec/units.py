@@ -40,6 +40,8 @@ _SUFFIXES = ("Ti", "Gi", "Mi", "Ki")
 def parse_duration(text: str) -> Seconds:
     """`1h 30m`, `500ms`, `2days` as humantime writes them. Raises `Invalid` that names the mistake."""
     rest, total = text.strip(), Decimal(0)
+    if len(rest) > 200:
+        raise refused(f"{shorten(text)!r} is too long for a duration", kind="InvalidDuration")
     if rest == "0":
         return Seconds(0.0)
     if re.fullmatch(r"[0-9]{1,19}(\.[0-9]{1,19})?", rest):

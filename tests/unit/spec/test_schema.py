@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from zlayer.spec.deployment import DEPLOYMENT
 from zlayer.spec.schema import json_schema
-from zlayer.spec.service import SUPPORTED
+from zlayer.spec.service import LATER, SUPPORTED
 
 EXAMPLES = sorted((Path(__file__).parents[3] / "examples").glob("*.zlayer.yml"))
 VALIDATOR = jsonschema.Draft202012Validator(json_schema())
@@ -79,3 +79,12 @@ def test_an_editor_finds_words_for_the_common_keys() -> None:
     keys = DEPLOYMENT.schema()["properties"]["services"]["additionalProperties"]["properties"]
     silent = {name for name in SUPPORTED if "description" not in keys[name]}
     assert silent == set()
+
+
+def test_the_reference_page_names_every_key_and_kind() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "reference-spec.md").read_text()
+    words = set(re.findall(r"[\w.]+", page))
+    assert (SUPPORTED.keys() | LATER.keys() | DEPLOYMENT.fields.keys() | DEPLOYMENT.later.keys()) - words == set()
+    sources = Path(json_schema.__code__.co_filename).parent.glob("*.py")
+    kinds = {kind for path in sources for kind in re.findall(r'(?:kind|fault)="(\w+)"', path.read_text())}
+    assert kinds - words == set()
