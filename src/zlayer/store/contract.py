@@ -1,7 +1,7 @@
 """The state store: small JSON documents under ordered keys, one revision for all of it.
 
 Designed for what etcd guarantees, so that SQLite (one machine), etcd (many) and the memory store (tests) are
-interchangeable. Values are UTF-8 JSON of at most 1 MiB; keys are printable ASCII starting with `/`.
+interchangeable. Values are UTF-8 JSON of at most 1 MiB; keys are printable ASCII starting with `/`, at most 1,024 long.
 
 Guarantees
 - Revisions: one counter for the whole store, +1 per successful `commit` however many keys it touches.
