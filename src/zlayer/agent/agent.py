@@ -23,7 +23,11 @@ from zlayer.plan.backoff import delay
 from zlayer.plan.lifecycle import Stage
 from zlayer.runtime.contract import ExecRequest, Exit, Handle, LogLine, Session, Stats
 from zlayer.store.contract import Store
+from zlayer.store.documents import decoder, encode
 from zlayer.store.mirror import Mirror
+
+_read_instance = decoder(Instance)
+_read_instancestatus = decoder(InstanceStatus)
 
 log = structlog.get_logger(__name__)
 
@@ -59,7 +63,7 @@ class Agent:
 
     async def run(self) -> None:
         async with (
-            Mirror(self._store, keys.INSTANCES, Instance.model_validate_json) as mirror,
+            Mirror(self._store, keys.INSTANCES, _read_instance) as mirror,
             anyio.create_task_group() as tasks,
         ):
             tasks.start_soon(self._writer.run)
@@ -88,13 +92,13 @@ class Agent:
         return {i.id: i for i in instances if i.node == self.node.id}
 
     async def _register(self) -> None:
-        await self._store.commit({keys.node(self.node.id): self.node.model_dump_json().encode()})
+        await self._store.commit({keys.node(self.node.id): encode(self.node)})
 
     async def _without_trace(self, instance_ids: Iterable[str]) -> dict[str, Record]:
         """Instances that were here by their status, but of which nothing is left: they must not begin again."""
         records: dict[str, Record] = {}
         for item in (await self._store.list(keys.STATUS)).items:
-            status = InstanceStatus.model_validate_json(item.value)
+            status = _read_instancestatus(item.value)
             if status.id not in instance_ids or status.state is State.PENDING:
                 continue
             if status.gone:

@@ -20,6 +20,7 @@ from zlayer.model.instance import Event, Health, Instance, InstanceStatus, State
 from zlayer.plan.backoff import delay
 from zlayer.plan.lifecycle import Stage
 from zlayer.store.contract import Store
+from zlayer.store.documents import encode
 
 log = structlog.get_logger(__name__)
 
@@ -80,7 +81,7 @@ class StatusWriter:
         self._sequence = 0
 
     def put(self, status: InstanceStatus) -> None:
-        self._pending[keys.status(status.id)] = status.model_dump_json(exclude_defaults=True).encode()
+        self._pending[keys.status(status.id)] = encode(status)
         self._wake.set()
 
     def event(self, kind: str, instance: Instance, message: str, node: str) -> None:
@@ -97,7 +98,7 @@ class StatusWriter:
             message=message,
         )
         key = f"{keys.EVENTS}{int(now * 1e6):020d}-{node}-{self._sequence}"
-        self._events[key] = event.model_dump_json(exclude_defaults=True).encode()
+        self._events[key] = encode(event)
         self._wake.set()
 
     async def run(self) -> None:

@@ -25,6 +25,7 @@ from zlayer.plan.placement import place
 from zlayer.plan.rollout import rollout
 from zlayer.plan.seen import Seen
 from zlayer.store.contract import Store
+from zlayer.store.documents import encode
 
 log = structlog.get_logger(__name__)
 
@@ -138,7 +139,7 @@ class Controllers:
 
     def _put(self, view: View, batch: _Batch, instance: Instance) -> None:
         key = keys.instance(instance.id)
-        batch.puts[key] = instance.model_dump_json(exclude_defaults=True).encode()
+        batch.puts[key] = encode(instance)
         batch.expect[key] = view.modified(key)
 
     def _event(self, batch: _Batch, kind: str, instance: Instance, message: str, now: float) -> None:
@@ -152,7 +153,7 @@ class Controllers:
             message=message,
         )
         key = f"{keys.EVENTS}{int(now * 1e6):020d}-control-{self._events}"
-        batch.puts[key] = event.model_dump_json(exclude_defaults=True).encode()
+        batch.puts[key] = encode(event)
 
     def _place(self, view: View, picture: Picture, batch: _Batch) -> None:
         seen = picture.all()

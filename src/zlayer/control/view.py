@@ -21,14 +21,20 @@ from zlayer.model.instance import Deployment, Instance, InstanceStatus, Node
 from zlayer.plan.backoff import delay
 from zlayer.plan.seen import Seen
 from zlayer.store.contract import Item, Store
+from zlayer.store.documents import decoder
+
+_read_deployment = decoder(Deployment)
+_read_instance = decoder(Instance)
+_read_instancestatus = decoder(InstanceStatus)
+_read_node = decoder(Node)
 
 log = structlog.get_logger(__name__)
 
 _KINDS: dict[str, Callable[[bytes], Any]] = {  # Any: each prefix has its own document type
-    keys.DEPLOYMENTS: Deployment.model_validate_json,
-    keys.INSTANCES: Instance.model_validate_json,
-    keys.STATUS: InstanceStatus.model_validate_json,
-    keys.NODES: Node.model_validate_json,
+    keys.DEPLOYMENTS: _read_deployment,
+    keys.INSTANCES: _read_instance,
+    keys.STATUS: _read_instancestatus,
+    keys.NODES: _read_node,
     keys.ADDRESSES: json.loads,
 }
 

@@ -13,6 +13,9 @@ from zlayer.model.instance import Deployment, Event, InstanceStatus, Service
 from zlayer.plan.seen import Seen
 from zlayer.plan.summary import Summary, summarise
 from zlayer.store.contract import Store
+from zlayer.store.documents import decoder
+
+_read_event = decoder(Event)
 
 Until = Literal["created", "running", "ended", "gone"]
 Json = dict[str, Any]  # Any: JSON documents, whose shapes are in the API reference
@@ -140,7 +143,7 @@ class Views:
         """Kept events, oldest first, then new ones for as long as the caller listens."""
         listing = await self._store.list(keys.EVENTS)
         for item in listing.items:
-            event = Event.model_validate_json(item.value)
+            event = _read_event(item.value)
             if since is None or event.at >= since:
                 yield event
         after = listing.revision
@@ -150,7 +153,7 @@ class Views:
                     after = batch.revision
                     for change in sorted(batch.changes, key=lambda c: c.key):
                         if change.item is not None:
-                            yield Event.model_validate_json(change.item.value)
+                            yield _read_event(change.item.value)
             except Compacted:
                 after = (await self._store.list(keys.EVENTS)).revision
 

@@ -18,6 +18,11 @@ from zlayer.plan.seen import Seen
 from zlayer.spec.compile import Compiled, compile_deployment
 from zlayer.spec.load import load
 from zlayer.store.contract import Store
+from zlayer.store.documents import decoder, encode
+
+_read_deployment = decoder(Deployment)
+_read_instance = decoder(Instance)
+_read_instancestatus = decoder(InstanceStatus)
 
 KEEP_REVISIONS = 20
 _ATTEMPTS = 16
@@ -161,7 +166,7 @@ class Wishes:
             await_attach=await_attach,
         )
         key = keys.instance(instance.id)
-        await self._store.commit({key: instance.model_dump_json(exclude_defaults=True).encode()}, expect={key: 0})
+        await self._store.commit({key: encode(instance)}, expect={key: 0})
         return instance
 
     async def remove_instance(self, instance_id: str) -> None:
@@ -177,7 +182,7 @@ class Wishes:
             item = await self._store.get(key)
             if item is None:
                 raise NotFound(f"no instance {instance_id}", hint="see: zlayer ps -c")
-            instance = Instance.model_validate_json(item.value)
+            instance = _read_instance(item.value)
             if instance.deployment != ONE_OFF:
                 raise Invalid(
                     f"{instance_id} is a replica of deployment {instance.deployment}",
@@ -187,9 +192,7 @@ class Wishes:
                 return
             new = instance.model_copy(update={"desired": desired})
             try:
-                await self._store.commit(
-                    {key: new.model_dump_json(exclude_defaults=True).encode()}, expect={key: item.modified}
-                )
+                await self._store.commit({key: encode(new)}, expect={key: item.modified})
             except Conflict:
                 continue
             return
@@ -228,11 +231,11 @@ class Wishes:
         key = keys.deployment(name)
         for _ in range(_ATTEMPTS):
             item = await self._store.get(key)
-            old = Deployment.model_validate_json(item.value) if item is not None else None
+            old = _read_deployment(item.value) if item is not None else None
             new = await change(old)
             if new is old:
                 return old, new
-            value = new.model_dump_json(exclude_defaults=True).encode()
+            value = encode(new)
             puts = {key: value, keys.revision(name, new.revision): value, **self._event(kind, new)}
             stale = [keys.revision(name, new.revision - KEEP_REVISIONS)] if new.revision > KEEP_REVISIONS else []
             try:
@@ -248,7 +251,7 @@ class Wishes:
             at=Timestamp(now), kind=kind, deployment=deployment.name, message=f"revision {deployment.revision}"
         )
         key = f"{keys.EVENTS}{int(now * 1e6):020d}-user-{deployment.name}-{deployment.revision}"
-        return {key: event.model_dump_json(exclude_defaults=True).encode()}
+        return {key: encode(event)}
 
     def _compile(self, text: str, file: str) -> Compiled:
         spec = load(text, file=file or "<stdin>")
@@ -283,16 +286,13 @@ class Wishes:
 
     async def _load(self, name: str) -> Deployment | None:
         item = await self._store.get(keys.deployment(name))
-        return Deployment.model_validate_json(item.value) if item is not None else None
+        return _read_deployment(item.value) if item is not None else None
 
     async def _seen(self, name: str) -> list[Seen]:
         status = {
-            one.id: one
-            for one in (
-                InstanceStatus.model_validate_json(i.value) for i in (await self._store.list(keys.STATUS)).items
-            )
+            one.id: one for one in (_read_instancestatus(i.value) for i in (await self._store.list(keys.STATUS)).items)
         }
-        instances = (Instance.model_validate_json(i.value) for i in (await self._store.list(keys.INSTANCES)).items)
+        instances = (_read_instance(i.value) for i in (await self._store.list(keys.INSTANCES)).items)
         return [Seen(one, status.get(one.id)) for one in instances if one.deployment == name]
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, NewType
+from typing import Annotated, Any, NewType
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
 
 Seconds = NewType("Seconds", float)
 """A length of time. Written as humantime in specs (`1m30s`), as a number everywhere else."""
@@ -22,3 +22,13 @@ class Document(BaseModel):
     """A frozen value that is stored or sent. Unknown keys are refused; changes add a field with a default."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="constants")
+
+
+class Tagged(Document):
+    """A member of a union told apart by `type`, which is therefore always written, also where defaults are left out."""
+
+    type: str
+
+    @model_serializer(mode="wrap")
+    def _with_tag(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:  # Any: a JSON object
+        return {"type": self.type, **write(self)}

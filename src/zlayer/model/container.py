@@ -7,11 +7,11 @@ decides whether an `up` touches a replica: equal digests mean the same container
 from __future__ import annotations
 
 import hashlib
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
-from zlayer.model.base import Bytes, Cpu, Document, Port, Seconds
+from zlayer.model.base import Bytes, Cpu, Document, Port, Seconds, Tagged
 
 PullPolicy = Literal["always", "if_not_present", "newer", "never"]
 Protocol = Literal["http", "https", "tcp", "udp", "websocket"]
@@ -33,14 +33,14 @@ class Resources(Document):
     oom_kill_disable: bool = False
 
 
-class BindMount(Document):
+class BindMount(Tagged):
     type: Literal["bind"] = "bind"
     source: str
     target: str
     readonly: bool = False
 
 
-class VolumeMount(Document):
+class VolumeMount(Tagged):
     """A directory the node keeps: named ones outlive the deployment, anonymous ones end with their instance."""
 
     type: Literal["volume"] = "volume"
@@ -49,14 +49,14 @@ class VolumeMount(Document):
     readonly: bool = False
 
 
-class TmpfsMount(Document):
+class TmpfsMount(Tagged):
     type: Literal["tmpfs"] = "tmpfs"
     target: str
     size: Bytes | None = None
     mode: int | None = None
 
 
-Mount = BindMount | VolumeMount | TmpfsMount
+Mount = Annotated[BindMount | VolumeMount | TmpfsMount, Field(discriminator="type")]
 
 
 class Device(Document):
@@ -80,12 +80,12 @@ class Endpoint(Document):
     port: Port
 
 
-class TcpCheck(Document):
+class TcpCheck(Tagged):
     type: Literal["tcp"] = "tcp"
     port: Port
 
 
-class HttpCheck(Document):
+class HttpCheck(Tagged):
     """GET `path` on `port` of the instance; `url_host` is sent as Host when given."""
 
     type: Literal["http"] = "http"
@@ -95,7 +95,7 @@ class HttpCheck(Document):
     host: str | None = None
 
 
-class CommandCheck(Document):
+class CommandCheck(Tagged):
     """Run by `/bin/sh -c` inside the container; exit code 0 is healthy."""
 
     type: Literal["command"] = "command"

@@ -39,11 +39,7 @@ class Problem:
     kind: str = "Invalid"
 
     def __str__(self) -> str:
-        where = (
-            f"{self.file}:{self.line}:{self.column}: "
-            if self.line
-            else (f"{self.file}: " if self.file else "")
-        )
+        where = f"{self.file}:{self.line}:{self.column}: " if self.line else (f"{self.file}: " if self.file else "")
         path = f"{self.path}: " if self.path else ""
         mend = f" (did you mean {self.suggestion!r}?)" if self.suggestion else ""
         return f"{where}{path}{self.message}{mend}"
@@ -85,8 +81,7 @@ class ZlayerError(Exception):
             doc["hint"] = self.hint
         if self.problems:
             doc["errors"] = [
-                {**asdict(p), "pointer": "/" + p.path.replace(".", "/") if p.path else ""}
-                for p in self.problems
+                {**asdict(p), "pointer": "/" + p.path.replace(".", "/") if p.path else ""} for p in self.problems
             ]
         if self.retry_after is not None:
             doc["retry_after"] = self.retry_after

@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from zlayer.model import keys
 from zlayer.model.base import Document
-from zlayer.model.container import ContainerSpec, Resources
+from zlayer.model.container import (
+    BindMount,
+    CommandCheck,
+    ContainerSpec,
+    Health,
+    HttpCheck,
+    Resources,
+    TcpCheck,
+    TmpfsMount,
+    VolumeMount,
+)
 from zlayer.model.errors import BY_CODE, Failed, Invalid, Problem, ZlayerError, from_document
 from zlayer.model.instance import State
 from zlayer.model.paths import ENV_DATA_DIR, Paths, default_data_dir
@@ -46,6 +58,25 @@ def test_digests_tell_containers_apart_and_defaults_do_not_matter() -> None:
     assert one.digest() == ContainerSpec(image="a:1", resources=Resources(), env={}).digest()
     assert one.digest() == ContainerSpec.model_validate_json(one.model_dump_json()).digest()
     assert len({one.digest(), ContainerSpec(image="a:2").digest(), ContainerSpec(image="a:1", user="x").digest()}) == 3
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"mounts": (BindMount(source="/a", target="/b"), VolumeMount(name=None, target="/c"), TmpfsMount(target="/d"))},
+        {"health": Health(check=TcpCheck(port=80))},
+        {"health": Health(check=HttpCheck(port=80))},
+        {"health": Health(check=CommandCheck(command="true"))},
+    ],
+)
+def test_members_of_unions_survive_the_store(fields: dict[str, Any]) -> None:
+    one = ContainerSpec(image="a:1", **fields)
+    assert ContainerSpec.model_validate_json(one.model_dump_json(exclude_defaults=True)) == one
+
+
+def test_checks_of_different_kinds_have_different_digests() -> None:
+    kinds = (TcpCheck(port=80), HttpCheck(port=80))
+    assert len({ContainerSpec(image="a:1", health=Health(check=kind)).digest() for kind in kinds}) == 2
 
 
 def test_documents_are_frozen_and_closed() -> None:
