@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -130,32 +131,36 @@ class BridgeNetwork:
             )
 
     def _attach(self, host: Host, owner: str, address: str | None) -> None:
-        pin, veth = self._pins / owner, names.veth_name(self._id, owner)
         bridge = links.get_link(host.netlink, self._bridge)
         if bridge is None:
             self._ensure(host)
             bridge = links.get_link(host.netlink, self._bridge)
             assert bridge is not None
+        pin = self._pins / owner
         fresh = not netns.is_pinned(pin)
         if fresh:
             self._pins.mkdir(mode=0o700, parents=True, exist_ok=True)
             netns.create(pin, host.home)
+        veth, group = names.veth_name(self._id, owner), names.link_group(self._id)
         with netns.inside(pin, host.home) as namespace, Netlink() as inner:
             for name, value in NAMESPACE_SYSCTLS:
-                netns.set_sysctl(name, value)
+                with suppress(FileNotFoundError):  # a kernel without IPv6
+                    netns.set_sysctl(name, value)
             if address is None:
                 links.delete_link(host.netlink, veth)
                 links.set_link(inner, links.LOOPBACK)
                 return
-            mac = names.mac_of(address)
-            pair = links.Veth(veth, "eth0", mac, bridge.mtu, names.link_group(self._id), bridge.index)
+            pair = links.Veth(veth, "eth0", names.mac_of(address), bridge.mtu, group, bridge.index)
             if fresh or not _whole(host.netlink, inner, pair):
                 _connect(host.netlink, inner, pair, namespace)
-            near, far = links.get_link(host.netlink, veth), links.get_link(inner, "eth0")
-            assert near is not None
-            assert far is not None
-            self._plug(host.netlink, near, bridge.index)
-            links.configure(inner, far.index, f"{address}/{self._subnet.prefixlen}", self._gateway)
+            self._bring_up(host.netlink, inner, pair, address)
+
+    def _bring_up(self, netlink: Netlink, inner: Netlink, pair: links.Veth, address: str) -> None:
+        near, far = links.get_link(netlink, pair.name), links.get_link(inner, pair.peer)
+        assert near is not None
+        assert far is not None
+        self._plug(netlink, near, pair.master)
+        links.configure(inner, far.index, f"{address}/{self._subnet.prefixlen}", self._gateway)
 
     @staticmethod
     def _plug(netlink: Netlink, near: links.Link, bridge: int) -> None:

@@ -156,14 +156,15 @@ def enslave(netlink: Netlink, index: int, master: int) -> None:
 
 def open_port(netlink: Netlink, index: int) -> None:
     """Bring a bridge port up, with hairpin (a container reaches its own address) and no IPv6 chatter of its own."""
-    quiet = nested(socket.AF_INET6, attr(IFLA_INET6_ADDR_GEN_MODE, bytes((ADDR_GEN_NONE,))))
     hairpin = nested(IFLA_INFO_SLAVE_DATA, attr(IFLA_BRPORT_MODE, b"\1"))
-    body = (
-        _ifinfo(index, up=True)
-        + nested(IFLA_LINKINFO, text_attr(IFLA_INFO_SLAVE_KIND, "bridge"), hairpin)
-        + nested(IFLA_AF_SPEC, quiet)
-    )
-    netlink.request(RTM_NEWLINK, body)
+    port = _ifinfo(index, up=True) + nested(IFLA_LINKINFO, text_attr(IFLA_INFO_SLAVE_KIND, "bridge"), hairpin)
+    quiet = nested(socket.AF_INET6, attr(IFLA_INET6_ADDR_GEN_MODE, bytes((ADDR_GEN_NONE,))))
+    try:
+        netlink.request(RTM_NEWLINK, port + nested(IFLA_AF_SPEC, quiet))
+    except OSError as error:
+        if error.errno != errno.EAFNOSUPPORT:  # a kernel without IPv6 is quiet as it is
+            raise
+        netlink.request(RTM_NEWLINK, port)
 
 
 def delete_link(netlink: Netlink, name: str) -> None:
@@ -181,15 +182,27 @@ def delete_link_early(index: int, aside: Executor) -> None:
     The kernel announces that after 0.4 ms but answers after 15 ms and more (an RCU grace period); a thread of `aside`
     sits that out. Unknown: success.
     """
-    with Netlink(RTMGRP_LINK) as netlink:
-        aside.submit(netlink.post, RTM_DELLINK, _ifinfo(index))
-        try:
+    try:
+        with Netlink(RTMGRP_LINK) as netlink:
+            aside.submit(netlink.post, RTM_DELLINK, _ifinfo(index))
             for kind, payload in netlink.notices():
                 if kind == RTM_DELLINK and IFINFO.unpack_from(payload)[2] == index:
                     return
-        except OSError as error:
-            if error.errno != errno.ENODEV:
-                raise
+    except OSError as error:
+        if error.errno == errno.ENOBUFS:  # a storm of notices buried ours: ask again and sit it out
+            delete_link_at(index)
+        elif error.errno != errno.ENODEV:
+            raise
+
+
+def delete_link_at(index: int) -> None:
+    """Delete a link of the calling thread's namespace by its number and wait for the answer. Unknown: success."""
+    try:
+        with Netlink() as netlink:
+            netlink.request(RTM_DELLINK, _ifinfo(index))
+    except OSError as error:
+        if error.errno != errno.ENODEV:
+            raise
 
 
 def delete_group(netlink: Netlink, group: int) -> None:

@@ -8,6 +8,7 @@ or without processes. Entering changes the calling *thread* only; every function
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -87,8 +88,17 @@ def pinned(directory: Path) -> list[str]:
 
 
 def set_sysctl(name: str, value: str) -> None:
-    """Write a `net/...` sysctl of the calling thread's namespace."""
-    descriptor = os.open(f"/proc/sys/{name}", os.O_WRONLY | os.O_CLOEXEC)
+    """Give a `net/...` sysctl of the calling thread's namespace a value; a read-only one may have it already.
+
+    Raises `FileNotFoundError` when the kernel has no such sysctl.
+    """
+    path = Path("/proc/sys") / name
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    except OSError as error:
+        if error.errno in {errno.EROFS, errno.EACCES} and path.read_text().strip() == value:
+            return
+        raise
     try:
         os.write(descriptor, value.encode())
     finally:

@@ -101,13 +101,16 @@ def test_addresses_come_and_go(host: Path) -> None:
     assert within(host, body) == [{"10.64.0.1/20"}, set()]
 
 
-@pytest.mark.parametrize("way", ["early", "plain", "group"])
+@pytest.mark.parametrize("way", ["early", "number", "plain", "group"])
 def test_a_deleted_pair_is_gone_on_both_sides_at_once(host: Path, way: str) -> None:
     def delete(netlink: Netlink) -> bool:
         near = links.get_link(netlink, "v0")
         assert near is not None
         if way == "early":
             links.delete_link_early(near.index, aside)
+        elif way == "number":
+            links.delete_link_at(near.index)
+            links.delete_link_at(near.index)
         elif way == "plain":
             links.delete_link(netlink, "v0")
         else:

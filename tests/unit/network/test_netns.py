@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -108,3 +110,33 @@ def test_a_sysctl_goes_to_the_namespace_of_the_thread(directory: Path) -> None:
         assert Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").read_text() == outside
     finally:
         netns.destroy(pin)
+
+
+READ_ONLY = """
+import subprocess
+from pathlib import Path
+from zlayer.network import netns
+
+subprocess.run(["mount", "--bind", "/proc/sys", "/proc/sys"], check=True)
+subprocess.run(["mount", "-o", "remount,bind,ro", "/proc/sys"], check=True)
+value = Path("/proc/sys/net/ipv4/ip_forward").read_text().strip()
+netns.set_sysctl("net/ipv4/ip_forward", value)
+print("had it")
+try:
+    netns.set_sysctl("net/ipv4/ip_forward", "1" if value == "0" else "0")
+except OSError as error:
+    print(error.strerror)
+"""
+
+
+def test_a_read_only_sysctl_that_has_the_value_is_fine() -> None:
+    """As in many containers; here in a mount and a network namespace of the test's own."""
+    argv = ["unshare", "--mount", "--net", sys.executable, "-c", READ_ONLY]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=60)
+    assert done.stdout.splitlines() == ["had it", "Read-only file system"], done.stderr
+
+
+@pytest.mark.usefixtures("host")
+def test_an_unknown_sysctl_is_told() -> None:
+    with pytest.raises(FileNotFoundError):
+        netns.set_sysctl("net/nosuch", "1")
