@@ -22,17 +22,18 @@ def watch(
 ) -> Iterator[Deployment | ProgressEvent]:
     """Summaries and progress, across restarts of the daemon. `Deadline` after `timeout` seconds in all."""
     end = None if timeout is None else time.monotonic() + timeout
-    told: set[Deployment | ProgressEvent] = set()
+    told: set[ProgressEvent] = set()
     while True:
         left = None if end is None else end - time.monotonic()
         if left is not None and left <= 0:
             raise Deadline(f"{name} was not there after {timeout:g} seconds")
         try:
             for item in api.follow(name, patience=look_again if left is None else min(look_again, left)):
-                if item not in told:
-                    yield item
                 if isinstance(item, ProgressEvent):
+                    if item in told:
+                        continue
                     told.add(item)
+                yield item
                 if end is not None and time.monotonic() > end:
                     break
         except Deadline:
