@@ -14,7 +14,7 @@ from zlayer.image.layers import LayerStore
 from zlayer.image.manifest import Descriptor
 from zlayer.image.registry import Registry
 from zlayer.image.registry_download import Download
-from zlayer.model.errors import Corrupt, Exhausted, Unavailable, ZlayerError
+from zlayer.model.errors import Corrupt, Exhausted, Unavailable, Unsupported, ZlayerError
 
 PROGRESS_EVERY = 0.1
 """Seconds between two reports of one layer's bytes."""
@@ -73,7 +73,7 @@ class _LayerJob:
                 # The fault may sit in what an earlier pull, cut short, left behind.
                 self._partial.reset()
                 self._fetch()
-        except (Corrupt, Exhausted):
+        except (Corrupt, Exhausted, Unsupported):
             self._partial.discard()
             raise
 

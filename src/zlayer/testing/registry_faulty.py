@@ -7,6 +7,7 @@ with FaultyRegistry() as registry:
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 import threading
@@ -131,8 +132,9 @@ class _Exchange(BaseHTTPRequestHandler):
 
     def handle(self) -> None:
         # A TLS client is turned away at its first byte, as a server that does not speak TLS does.
-        if self.connection.recv(1, socket.MSG_PEEK)[:1] != bytes([_TLS_HANDSHAKE]):
-            super().handle()
+        with contextlib.suppress(ConnectionError):
+            if self.connection.recv(1, socket.MSG_PEEK)[:1] != bytes([_TLS_HANDSHAKE]):
+                super().handle()
 
     def do_GET(self) -> None:
         owner, headers = self.owner, self.headers
