@@ -75,7 +75,9 @@ class LayerCache:
             if not notes.exists():
                 _check_machine()
                 with tempfile.TemporaryDirectory(prefix="zl", dir=self._directory) as work:
-                    notes.write_text(json.dumps(_pack(make(Path(work)), archive)))
+                    digests = Path(work) / "digests"
+                    digests.write_text(json.dumps(_pack(make(Path(work)), archive)))
+                    digests.rename(notes)
             said = json.loads(notes.read_text())
         return layer_from_file(archive, said["diff_id"], said["digest"])
 
