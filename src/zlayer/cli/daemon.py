@@ -13,6 +13,7 @@ zlayer daemon start      unless it runs already
 zlayer daemon stop       containers run on, and are adopted by the next start
 zlayer daemon restart
 zlayer daemon logs -f    its own log
+zlayer daemon reset      end every container and remove all there is, but named volumes
 """
 
 
@@ -24,6 +25,10 @@ def register(parser: argparse.ArgumentParser) -> None:
     for each in (start, stop, restart):
         each.add_argument("--timeout", type=float, default=30.0, metavar="SECONDS", help="to wait (30)")
     add_format(add_subcommand(subs, "status", "Show how it is; exit code 7 when it does not run"))
+    reset = add_subcommand(subs, "reset", "End every container, remove networks, images and state")
+    reset.add_argument("-f", "--force", action="store_true", help="do not ask")
+    reset.add_argument("--volumes", action="store_true", help="named volumes too: their data is lost")
+    reset.set_defaults(timeout=30.0)
     logs = add_subcommand(subs, "logs", "Show its log")
     logs.add_argument("-f", "--follow", action="store_true", help="go on until Ctrl-C")
     logs.add_argument("-n", "--lines", type=int, default=100, metavar="N", help="last lines (100)")
@@ -35,6 +40,8 @@ def run(args: argparse.Namespace) -> int:
     if args.action == "logs":
         return _logs(args)
     screen = Screen.of(args)
+    if args.action == "reset":
+        return _reset(args, screen)
     if args.action in {"stop", "restart"}:
         _stop(args, screen)
     if args.action in {"start", "restart"}:
@@ -60,6 +67,28 @@ def _stop(args: argparse.Namespace, screen: Screen) -> None:
     screen.note(
         f"the daemon (pid {pid}) is stopped; its containers run on" if pid else f"no daemon runs on {paths.root}"
     )
+
+
+def _reset(args: argparse.Namespace, screen: Screen) -> int:
+    import subprocess
+    import sys
+
+    paths = link.paths(args)
+    if not args.force and not _agreed(f"End every container of {paths.root} and delete all but named volumes?"):
+        screen.note("nothing was changed")
+        return 1
+    _stop(args, screen)
+    argv = [sys.executable, "-m", "zlayer.daemon.reset", str(paths.root)]
+    return subprocess.run([*argv, "--volumes"] if args.volumes else argv, check=False).returncode
+
+
+def _agreed(question: str) -> bool:
+    import sys
+
+    if not sys.stdin.isatty():
+        return False
+    print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
+    return sys.stdin.readline().strip().lower() in {"y", "yes"}
 
 
 def _logs(args: argparse.Namespace) -> int:

@@ -6,7 +6,9 @@ be taken apart is told, and its directory left for another try.
 
 from __future__ import annotations
 
+import argparse
 import shutil
+import sys
 import time
 from pathlib import Path
 
@@ -19,7 +21,7 @@ from zlayer.agent.status import StatusWriter
 from zlayer.daemon import lock, wiring
 from zlayer.daemon.config import load
 from zlayer.daemon.wiring import Drivers
-from zlayer.model.errors import Failed
+from zlayer.model.errors import Failed, ZlayerError
 from zlayer.model.paths import Paths
 
 PATIENCE = 60.0
@@ -75,3 +77,22 @@ def _delete(entry: Path) -> None:
         shutil.rmtree(entry)
     else:
         entry.unlink()
+
+
+def main() -> int:
+    """`python -m zlayer.daemon.reset DIR [--volumes]`, for the command line, which does not load drivers itself."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("directory", type=Path)
+    parser.add_argument("--volumes", action="store_true")
+    args = parser.parse_args()
+    try:
+        removed = reset(Paths.of(args.directory), volumes=args.volumes)
+    except ZlayerError as error:
+        print(f"error: {error.message}\nhint: {error.hint}", file=sys.stderr)
+        return error.exit_code
+    print(f"removed {len(removed)} containers and all state below {args.directory}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

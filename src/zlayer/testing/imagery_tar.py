@@ -43,8 +43,9 @@ class Tar:
     def symlink(self, name: str, target: str, **attributes: Unpack[Attributes]) -> Tar:
         return self._add(name, tarfile.SYMTYPE, {"mode": 0o777, **attributes}, link=target)
 
-    def hardlink(self, name: str, target: str) -> Tar:
-        return self._add(name, tarfile.LNKTYPE, {}, link=target)
+    def hardlink(self, name: str, target: str, mode: int = 0o755) -> Tar:
+        """Some extractors give the shared inode the `mode` of the link's own header: name the target's."""
+        return self._add(name, tarfile.LNKTYPE, {"mode": mode}, link=target)
 
     def device(self, name: str, kind: str, numbers: tuple[int, int], **attributes: Unpack[Attributes]) -> Tar:
         """`kind` is `c` or `b`."""

@@ -1,0 +1,152 @@
+"""What the benchmarks share: a daemon of their own, an image from a real registry, and peers run as they come.
+
+The peers get what makes them faster where they have a choice: no network for podman, a bundle made beforehand for the
+bare runtime. This is a library; the figures come from its neighbours.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import shutil
+import statistics
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from zlayer.client.client import Client
+from zlayer.client.transport import Address
+from zlayer.runtime.contract import CreateRequest
+from zlayer.runtime.oci.cgroups.hierarchy import mounted
+from zlayer.runtime.oci.config import Place, config_of
+from zlayer.testing.imagery_push import push
+from zlayer.testing.imagery_samples import busybox_image
+from zlayer.testing.registry import Registry
+from zlayer.testing.sandbox import Sandbox, sandbox
+from zlayer.testing.site import Site
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """`image` is pulled already. `client` talks to the daemon's socket."""
+
+    site: Site
+    image: str
+    client: Client
+
+
+@contextmanager
+def bench() -> Iterator[Bench]:
+    with Site() as site, Registry(site.root) as registry:
+        image = push(registry.target, "bench/busybox", "1", busybox_image())
+        site.start()
+        site.cli("pull", image)
+        yield Bench(site, image, Client(Address(path=str(site.paths.socket)), timeout=120))
+
+
+class Bare:
+    """`runc create/start/wait/delete` on a bundle made beforehand, with every namespace of ours and no network."""
+
+    def __init__(self, box: Sandbox, engine: str = "runc") -> None:
+        self.box, self.engine = box, engine
+        self.state = box.root / "s"
+        self.state.mkdir()
+
+    def bundle(self, request: CreateRequest) -> Path:
+        bundle = request.directory / "bare"
+        bundle.mkdir(parents=True)
+        config = config_of(request, Place(f"/{self.box.cgroup}/{request.id}", mounted()))
+        linux = config["linux"]
+        if not any(n["type"] == "network" for n in linux["namespaces"]):
+            linux["namespaces"].append({"type": "network"})
+        (bundle / "config.json").write_text(json.dumps(config))
+        return bundle
+
+    def run(self, name: str, bundle: Path) -> None:
+        self._call("create", "--bundle", str(bundle), "--pid-file", str(bundle / "pid"), name)
+        fd = os.pidfd_open(int((bundle / "pid").read_text()))
+        self._call("start", name)
+        select.select([fd], [], [])
+        os.close(fd)
+        self._call("delete", name)
+
+    def _call(self, *args: str) -> None:
+        argv = [self.engine, "--root", str(self.state), *args]
+        subprocess.run(argv, check=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+
+
+class Podman:
+    """podman with its own storage and the same image, without a network (its cheapest start)."""
+
+    def __init__(self, root: Path, image: str, engine: str = "runc") -> None:
+        self.image = image
+        conf = root / "registries.conf"
+        conf.write_text(f'[[registry]]\nlocation = "{image.split("/")[0]}"\ninsecure = true\n')
+        self.environ = {**os.environ, "CONTAINERS_REGISTRIES_CONF": str(conf)}
+        self.argv = [
+            "podman", "--root", str(root / "pr"), "--runroot", str(root / "pp"), "--storage-driver", "overlay",
+            "--runtime", engine, "--cgroup-manager", "cgroupfs", "--events-backend", "none",
+        ]  # fmt: skip
+        self.call("pull", "-q", image)
+
+    def call(self, *args: str) -> str:
+        done = subprocess.run([*self.argv, *args], env=self.environ, capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            raise RuntimeError(f"podman {' '.join(args)}: {done.stderr}")
+        return done.stdout
+
+    def run(self, *args: str) -> None:
+        limits = ("--ulimit", "nofile=1024:1024", "--ulimit", "nproc=10000:10000")
+        self.call("run", *limits, "--network", "none", *args)
+
+    def close(self) -> None:
+        self.call("rm", "-fa", "-t", "0")
+        self.call("rmi", "-fa")
+
+
+@contextmanager
+def podman(root: Path, image: str) -> Iterator[Podman | None]:
+    """None, said aloud, where podman is not installed."""
+    if shutil.which("podman") is None:
+        print("podman is not installed: no peer (apt-get install podman)")
+        yield None
+        return
+    peer = Podman(root, image)
+    try:
+        yield peer
+    finally:
+        peer.close()
+
+
+@contextmanager
+def bare() -> Iterator[Bare]:
+    with sandbox() as box:
+        yield Bare(box)
+
+
+def interleave(ways: Mapping[str, Callable[[], None]], rounds: int) -> dict[str, list[float]]:
+    """Seconds of each way, in turn and in rotating order; the first round warms up and is not counted."""
+    names = list(ways)
+    spent: dict[str, list[float]] = {name: [] for name in names}
+    for number in range(rounds + 1):
+        for name in names[number % len(names) :] + names[: number % len(names)]:
+            began = time.perf_counter()
+            ways[name]()
+            if number:
+                spent[name].append(time.perf_counter() - began)
+    return spent
+
+
+def table(spent: Mapping[str, Sequence[float]], against: str) -> None:
+    """Medians, minima, and the ratio to one of them: the median of the ratios of each round."""
+    print(f"{'':30}{'median ms':>10}{'min':>8}{'ratio':>8}   (load {os.getloadavg()[0]:.1f})")
+    for name, times in spent.items():
+        ratio = statistics.median(a / b for a, b in zip(times, spent[against], strict=True))
+        print(f"{name:30}{statistics.median(times) * 1e3:10.1f}{min(times) * 1e3:8.1f}{ratio:8.2f}")
+
+
+__all__ = ["Bare", "Bench", "Podman", "bare", "bench", "interleave", "podman", "table"]
