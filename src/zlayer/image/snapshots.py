@@ -76,30 +76,37 @@ class OverlaySnapshots:
 
     def _assemble(self, image: Image, mounted: Mounted, work: Path) -> None:
         with ExitStack() as open_files:
-            lowers = [_open(path, open_files) for path in self._visible(image)]
+            lowers = self._open_layers(image, open_files)
             for path in (mounted.upper, work, mounted.rootfs):
-                path.mkdir(mode=0o755, parents=True, exist_ok=True)
+                path.mkdir(parents=True, exist_ok=True)
+            mounted.upper.chmod(0o755)  # the container's root directory, whatever the umask
             if not lowers:  # overlayfs wants a lower: an image from scratch gets an empty one
                 lowers = [_open(_empty_beside(work), open_files)]
             stack = Stack(lowers, _open(mounted.upper, open_files), _open(work, open_files))
             mount_overlay(stack, mounted.key, _open(mounted.rootfs, open_files))
 
-    def _visible(self, image: Image) -> Sequence[Path]:
-        """Layer directories, top first, down to the first whose root is opaque: overlayfs ignores it there."""
-        paths = []
+    def _open_layers(self, image: Image, open_files: ExitStack) -> Sequence[int]:
+        """The layers, top first, down to the first whose root is opaque: overlayfs ignores it there."""
+        opened: list[int] = []
         for diff_id in reversed(image.layers):
             path = self._layers.path(diff_id)
-            if diff_id not in self._opaque:
-                self._opaque[diff_id] = _is_opaque(path, image)
-            paths.append(path)
+            try:
+                opened.append(_open(path, open_files))
+                if diff_id not in self._opaque:
+                    self._opaque[diff_id] = _is_opaque(path)
+            except FileNotFoundError:
+                raise NotFound(
+                    f"a layer of {image.reference} is not on disk: {diff_id}",
+                    hint=f"Pull it again: zlayer pull {image.reference}",
+                ) from None
             if self._opaque[diff_id]:
                 break
-        if len(paths) > _LAYER_LIMIT:
+        if len(opened) > _LAYER_LIMIT:
             raise Unsupported(
-                f"{image.reference} has {len(paths)} layers; overlayfs stacks {_LAYER_LIMIT}",
+                f"{image.reference} has {len(opened)} layers; overlayfs stacks {_LAYER_LIMIT}",
                 hint="Build it with fewer layers.",
             )
-        return paths
+        return opened
 
     def _unmount(self, directory: Path, *, discard: bool) -> None:
         rootfs = directory / "rootfs"
@@ -156,14 +163,9 @@ def _empty_beside(work: Path) -> Path:
     return empty
 
 
-def _is_opaque(layer: Path, image: Image) -> bool:
+def _is_opaque(layer: Path) -> bool:
     try:
         return os.getxattr(layer, "trusted.overlay.opaque") == b"y"
-    except FileNotFoundError:
-        raise NotFound(
-            f"a layer of {image.reference} is not on disk: {layer}",
-            hint=f"Pull it again: zlayer pull {image.reference}",
-        ) from None
     except OSError as error:
         if error.errno in (errno.ENODATA, errno.ENOTSUP):
             return False

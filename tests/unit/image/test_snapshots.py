@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +17,7 @@ from zlayer.image.layers import LayerStore
 from zlayer.image.mountapi import unmount
 from zlayer.image.snapshots import OverlaySnapshots, is_mount_point, unescape
 from zlayer.model.base import Bytes, Timestamp
-from zlayer.model.errors import Unsupported
+from zlayer.model.errors import NotFound, Unsupported
 
 pytestmark = [pytest.mark.root, pytest.mark.anyio]
 
@@ -73,6 +74,28 @@ async def test_more_layers_than_overlayfs_stacks_is_unsupported(layers: LayerSto
     image = replace(IMAGE, layers=(put(layers, 1),) * 501)
     with pytest.raises(Unsupported, match="501 layers"):
         await OverlaySnapshots(layers, tmp_path / "c").mount(image, "a", tmp_path / "c/a")
+
+
+async def test_a_layer_gone_since_the_last_mount_is_not_found(layers: LayerStore, tmp_path: Path) -> None:
+    image = replace(IMAGE, layers=(put(layers, 1),))
+    snapshots, directory = OverlaySnapshots(layers, tmp_path / "containers"), tmp_path / "containers/a"
+    await snapshots.mount(image, "a", directory)
+    await snapshots.unmount("a", directory, discard=True)
+    layers.remove(image.layers[0])
+    with pytest.raises(NotFound, match=image.layers[0]):
+        await snapshots.mount(image, "a", directory)
+
+
+async def test_the_root_is_open_to_all_whatever_the_umask(layers: LayerStore, tmp_path: Path) -> None:
+    image = replace(IMAGE, layers=(put(layers, 1),))
+    before = os.umask(0o077)
+    try:
+        snapshots = OverlaySnapshots(layers, tmp_path / "containers")
+        mounted = await snapshots.mount(image, "a", tmp_path / "containers/a")
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE(mounted.rootfs.stat().st_mode) == 0o755
+    await snapshots.unmount("a", tmp_path / "containers/a", discard=True)
 
 
 async def test_a_mount_in_use_goes_at_once(layers: LayerStore, tmp_path: Path) -> None:
