@@ -77,7 +77,8 @@ class _Tail:
 
     async def _read(self, window: Window) -> list[LogLine]:
         try:
-            source = self._api.agent.logs(self.row["id"], tail=window.lines, since=window.since)
+            tail = None if window.lines is None else max(1, window.lines)  # the last line marks where to go on
+            source = self._api.agent.logs(self.row["id"], tail=tail, since=window.since)
             return [line async for line in source]
         except NotFound:  # taken apart since we looked, or not begun: no lines of it
             return []

@@ -114,14 +114,22 @@ class AsgiClient:
     async def open(
         self, method: str, target: str, body: Any = None, *, headers: Mapping[str, str] | None = None
     ) -> AsyncIterator[Exchange]:
-        """An answer read as it comes. Leaving hangs up, and fails the test if the application then raises."""
+        """An answer read as it comes. Leaving hangs up, and waits until the application has returned."""
+        async with self.sent(method, target, body, headers=headers) as exchange:
+            await exchange.begun()
+            yield exchange
+
+    @asynccontextmanager
+    async def sent(
+        self, method: str, target: str, body: Any = None, *, headers: Mapping[str, str] | None = None
+    ) -> AsyncIterator[Exchange]:
+        """As `open`, before the answer has begun."""
         content = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
         kind = {"content-type": "application/json"} if content else {}
         scope = self._scope("http", target, {**kind, **(headers or {})}) | {"method": method, "scheme": "http"}
         async with self._run(scope) as (to_app, from_app):
             await to_app.send({"type": "http.request", "body": content, "more_body": False})
             exchange = Exchange(to_app, from_app)
-            await exchange.begun()
             yield exchange
             await exchange.hang_up()
 

@@ -170,7 +170,7 @@ async def test_live_stdio_and_the_exit_code(stack: StackFactory) -> None:
         assert await channel.receive() == b"\x01hello"
         await channel.tell({"close_stdin": True})
         rest = [await channel.receive() for _ in range(3)]
-        assert [list(message)[0] for message in rest] == ["event", "event", "exit_code"]
+        assert [next(iter(message)) for message in rest] == ["event", "event", "exit_code"]
         assert rest[-1] == {"exit_code": 0}
         assert await channel.receive() is None
         assert channel.code == 1000
