@@ -8,10 +8,14 @@ goes to the engine's own command instead. ADR 0005.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from zlayer.model.errors import Exhausted, Failed, ZlayerError
+
+_LOGGED = re.compile(r'level=(?:error|fatal) msg="((?:[^"\\]|\\.)*)"')
+"""What runc writes between its warnings."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,8 +28,8 @@ from zlayer.runtime.contract import ExecRequest, Session, Stream
 from zlayer.runtime.oci import spawn
 from zlayer.runtime.oci.config import user_section
 from zlayer.runtime.oci.engine import Engine
-from zlayer.runtime.oci.layout import Layout, Record, read_number
-from zlayer.runtime.oci.processes import Process, identify
+from zlayer.runtime.oci.layout import Layout, Record
+from zlayer.runtime.oci.processes import Process, children_of
 from zlayer.runtime.oci.streams import Reader, write_all
 from zlayer.runtime.oci.users import resolve
 
@@ -137,14 +137,20 @@ class ExecSession:
             self._scratch.rmdir()
 
     def _kill(self) -> None:
-        """The program leads a session of its own. One that is not made yet dies with its engine."""
-        inside = identify(read_number(self._scratch / "pid") or 0)
-        if inside is None:
+        """Kill what the engine has started, and all in its session, then the engine.
+
+        The engine is stopped first: it may be starting the program just now, and keeps its children ours to find.
+        """
+        with contextlib.suppress(ProcessLookupError):
+            self._child.send_signal(signal.SIGSTOP)
+            killed: set[Process] = set()
+            while new := set(children_of(self._child.pid)) - killed:
+                killed |= new
+                for process in new:
+                    with contextlib.suppress(ProcessLookupError, PermissionError):
+                        os.killpg(process.pid, signal.SIGKILL)
+                    process.signal(signal.SIGKILL)
             self._child.kill()
-            return
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(inside.pid, signal.SIGKILL)
-        inside.signal(signal.SIGKILL)
 
     async def output(self) -> AsyncIterator[tuple[Stream, bytes]]:
         async for stream, chunk in self._reader.chunks():

@@ -6,6 +6,7 @@ Sources are the caller's to check. Targets that are symlinks in the image are re
 
 from __future__ import annotations
 
+import os
 import posixpath
 from collections.abc import Iterable
 from typing import Any
@@ -67,7 +68,9 @@ def _defaults(request: CreateRequest) -> Iterable[Entry]:
     yield _entry("/dev/pts", "devpts", pts)
     if request.ipc_mode == "host":
         for target in ("/dev/shm", "/dev/mqueue"):
-            yield {"destination": target, "type": "bind", "source": target, "options": ["rbind", "nosuid", "nodev"]}
+            if os.path.isdir(target):  # noqa: PTH112  # a host may have no mqueue mounted
+                options = ["rbind", "nosuid", "nodev"]
+                yield {"destination": target, "type": "bind", "source": target, "options": options}
     else:
         yield _entry("/dev/shm", "tmpfs", [*_QUIET, "mode=1777", f"size={_SHM_BYTES}"], source="shm")
         yield _entry("/dev/mqueue", "mqueue", _QUIET)

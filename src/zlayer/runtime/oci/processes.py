@@ -95,14 +95,26 @@ async def writable(fd: int) -> None:
         loop.remove_writer(fd)
 
 
+def children_of(pid: int) -> list[Process]:
+    """The living children of a process. Looks at every process: for rare moments."""
+    pids = [int(name) for name in os.listdir("/proc") if name.isdigit()]  # noqa: PTH208  # names are wanted
+    stats = [(each, _fields(each)) for each in pids]
+    return [Process(p, int(s[19])) for p, s in stats if s and int(s[1]) == pid and s[0].decode() not in _DEAD]
+
+
 def _stat(pid: int) -> tuple[str, int] | None:
-    """(state letter, start time); the command name may hold spaces and parentheses, so split after the last one."""
+    """(state letter, start time)."""
+    fields = _fields(pid)
+    return (fields[0].decode(), int(fields[19])) if fields else None
+
+
+def _fields(pid: int) -> list[bytes]:
+    """/proc/PID/stat from the state on. The command name may hold spaces and parentheses: split after the last one."""
     try:
         text = Path(f"/proc/{pid}/stat").read_bytes()
     except OSError:
-        return None
-    fields = text[text.rindex(b")") + 2 :].split()
-    return fields[0].decode(), int(fields[19])
+        return []
+    return text[text.rindex(b")") + 2 :].split()
 
 
 @contextlib.contextmanager
