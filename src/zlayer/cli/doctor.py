@@ -23,10 +23,10 @@ def register(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from zlayer.daemon import doctor  # looks at the machine with the drivers' own probes
+    from zlayer.daemon.doctor import run as examine  # looks at the machine with the drivers' own probes
 
     screen = Screen.of(args)
-    findings = doctor.run(link.paths(args))
+    findings = examine(link.paths(args))
     broken = any(finding.level == "fail" for finding in findings)
     if args.format != "table":
         names = ("name", "level", "message", "fix")

@@ -59,7 +59,9 @@ def lines(api: Client, args: argparse.Namespace) -> Iterator[LogLine]:
         return api.instance_logs(args.instance, wanted)
     if not args.service:
         if replica is not None:
-            args.fail("a replica number needs its service: zlayer logs SERVICE -i N")
+            from zlayer.model.errors import Invalid
+
+            raise Invalid("a replica number needs its service", hint="zlayer logs SERVICE -i N")
         return api.logs(link.deployment_named(api, args.deployment), wanted)
     name, service = link.deployment_of(api, args.service, args.deployment)
     return api.logs(name, wanted.but(service=service, replica=replica))

@@ -3,16 +3,31 @@
 from __future__ import annotations
 
 import argparse
+import os
 from types import ModuleType
 
 from zlayer.cli.verbs import VERBS
+
+
+class HelpText(argparse.RawDescriptionHelpFormatter):
+    """As wide as the terminal; argparse would import shutil (3 ms) to know, even where no help is asked for."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, width=min(100, _columns() - 2), max_help_position=30)
+
+
+def _columns() -> int:
+    try:
+        return int(os.environ.get("COLUMNS") or os.get_terminal_size().columns)
+    except (ValueError, OSError):
+        return 80
 
 
 class VerbParser(argparse.ArgumentParser):
     """Long options in full only: an abbreviation that works today breaks when an option is added."""
 
     def __init__(self, **options: object) -> None:
-        options.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
+        options.setdefault("formatter_class", HelpText)
         options.setdefault("conflict_handler", "resolve")  # `run -v` is a volume, as in docker
         super().__init__(**options, allow_abbrev=False)  # type: ignore[arg-type]  # passed through to argparse
 
@@ -47,7 +62,6 @@ def parse(verb: str, module: ModuleType, argv: list[str]) -> argparse.Namespace:
     parser = build(verb, module)
     own = getattr(module, "parse", None)
     args: argparse.Namespace = own(parser, argv) if own else parser.parse_args(argv)
-    args.fail = parser.error
     return args
 
 

@@ -6,6 +6,7 @@ import argparse
 
 from zlayer.cli import link
 from zlayer.cli.screen import Screen
+from zlayer.client.results import Deployment
 
 EXAMPLES = """
 zlayer scale web 5            five replicas of web
@@ -21,44 +22,38 @@ def register(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--timeout", type=float, default=120.0, metavar="SECONDS", help="for --wait (120)")
 
 
-def wanted(words: list[str]) -> dict[str, int] | None:
-    """Read `web 5` or `web=5 worker=2`; None when it is neither."""
+def wanted(words: list[str]) -> dict[str, int]:
+    """Read `web 5` or `web=5 worker=2`. `Invalid` when it is neither."""
     if len(words) == 2 and "=" not in words[0] and words[1].isdecimal():
         return {words[0]: int(words[1])}
     pairs = [word.rpartition("=") for word in words]
     if not all(name and count.isdecimal() for name, _, count in pairs):
-        return None
+        from zlayer.model.errors import Invalid
+
+        raise Invalid(f"{' '.join(words)!r} says no replicas", hint="write SERVICE N, or SERVICE=N once or more")
     return {name: int(count) for name, _, count in pairs}
 
 
 def run(args: argparse.Namespace) -> int:
-    services = wanted(args.wanted)
-    if services is None:
-        args.fail("write SERVICE N, or SERVICE=N once or more; N is 0 or more")
-        return 2
+    asked = wanted(args.wanted)
     screen = Screen.of(args)
     api = link.client(args)
-    places = [(link.deployment_of(api, name, args.deployment), count) for name, count in services.items()]
-    names = {name for (name, _), _ in places}
+    places = {link.deployment_of(api, name, args.deployment): count for name, count in asked.items()}
+    names = sorted({name for name, _ in places})
     if len(names) > 1:
-        args.fail("one deployment at a time")
-    (name,) = names
-    api.scale(name, {service: count for (_, service), count in places})
-    if not args.wait:
-        return 0
-    from zlayer.cli import follow
+        from zlayer.model.errors import Invalid
 
-    counts = {service: count for (_, service), count in places}
-    follow.until(api, name, screen, lambda now: _there(now, counts), timeout=args.timeout)
+        raise Invalid(f"these services are of several deployments: {', '.join(names)}", hint="scale one at a time")
+    counts = {service: count for (_, service), count in places.items()}
+    api.scale(names[0], counts)
+    if args.wait:
+        from zlayer.cli import follow
+
+        follow.until(api, names[0], screen, lambda now: there(now, counts), timeout=args.timeout)
     return 0
 
 
-def _there(summary: object, counts: dict[str, int]) -> bool:
-    from zlayer.client.results import Deployment
-
-    assert isinstance(summary, Deployment)
+def there(summary: Deployment, counts: dict[str, int]) -> bool:
+    """True once each service has as many replicas as asked, all ready, and no other lives."""
     found = {s.name: s for s in summary.services}
-    return all(
-        name in found and found[name].desired == found[name].ready == found[name].running == count
-        for name, count in counts.items()
-    )
+    return all(name in found and found[name].desired == n and found[name].stable for name, n in counts.items())

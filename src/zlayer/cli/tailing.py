@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
-from collections.abc import Iterator
+from collections.abc import Generator
 from io import TextIOWrapper
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from zlayer.model.errors import Failed
 IN_MODIFY, IN_CREATE, IN_MOVED_TO = 0x2, 0x100, 0x80
 
 
-def follow(path: Path, file: TextIOWrapper) -> Iterator[str]:
+def follow(path: Path, file: TextIOWrapper) -> Generator[str, None, None]:
     """Whole lines written after where `file` stands, for ever; goes over to a new file of that name (rotation)."""
     libc = ctypes.CDLL(None, use_errno=True)
     watch = libc.inotify_init1(os.O_CLOEXEC)

@@ -233,7 +233,9 @@ def error_answer(error: ZlayerError) -> Answer:
 
 
 def ndjson(*documents: object, held: bool = False) -> Answer:
-    """A stream of JSON lines."""
+    """A stream of JSON lines, perhaps none."""
+    if not documents and not held:
+        return Answer(raw=b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
     return Answer(lines=tuple(json.dumps(doc).encode() + b"\n" for doc in documents), held=held)
 
 

@@ -1,0 +1,33 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+
+from zlayer.cli.render import colour
+
+
+def test_paint_only_where_colour_is_wanted() -> None:
+    assert colour.paint("x", "red", colour=True) == "\x1b[31mx\x1b[0m"
+    assert colour.paint("x", "red", colour=False) == "x"
+    assert colour.paint("x", "", colour=True) == "x"
+
+
+def test_a_state_goes_by_its_first_word() -> None:
+    assert colour.state("failed: no such image", colour=True).startswith("\x1b[31m")
+    assert colour.state("running 3 minutes (healthy)", colour=True).startswith("\x1b[32m")
+    assert colour.state("", colour=True) == ""
+    assert colour.state("unheard of", colour=True) == "unheard of"
+
+
+def test_a_name_has_one_colour_in_every_process() -> None:
+    code = "from zlayer.cli.render.colour import stable; print(stable('web'), stable('db'))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], env={"PYTHONHASHSEED": "7"}, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == [colour.stable("web"), colour.stable("db")]
+    assert len({colour.stable(name) for name in ("web", "db", "cache", "worker", "api", "queue")}) > 3
+
+
+def test_length_without_codes() -> None:
+    assert colour.plain_length(colour.paint("four", "bold", colour=True)) == 4
+    assert colour.plain_length("four") == 4

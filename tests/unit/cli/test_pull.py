@@ -1,0 +1,33 @@
+from __future__ import annotations
+
+from zlayer.model.errors import Denied
+from zlayer.testing.api_samples import Cli
+from zlayer.testing.scripted_daemon import ScriptedDaemon, ndjson
+
+PULL = "POST /api/v1/images/pull"
+IMAGE = {"image": {"reference": "alpine:3", "digest": "sha256:ffff"}}
+
+
+def blob(phase: str, done: int = 0) -> dict[str, object]:
+    return {"digest": "sha256:0123456789abcdef", "phase": phase, "done": done, "total": 10}
+
+
+def test_plain_lines_where_there_is_no_terminal(daemon: ScriptedDaemon, cli: Cli) -> None:
+    daemon.routes[PULL] = ndjson(blob("downloading"), blob("downloading", 5), blob("done"), IMAGE)
+    done = cli("pull", "alpine:3", "--policy", "newer", "--platform", "linux/arm64")
+    assert (done.code, done.out) == (0, "alpine:3  sha256:ffff\n")
+    assert done.err == "0123456789ab downloading\n0123456789ab done\n"
+    assert daemon.seen(PULL)[0].body == {"reference": "alpine:3", "policy": "newer", "platform": "linux/arm64"}
+
+
+def test_quiet(daemon: ScriptedDaemon, cli: Cli) -> None:
+    daemon.routes[PULL] = ndjson(blob("done"), IMAGE)
+    done = cli("pull", "-q", "alpine:3")
+    assert (done.out, done.err) == ("sha256:ffff\n", "")
+
+
+def test_a_failure_in_the_middle(daemon: ScriptedDaemon, cli: Cli) -> None:
+    daemon.routes[PULL] = ndjson(blob("downloading"), {"error": Denied("401 from the registry").document()})
+    done = cli("pull", "alpine:3")
+    assert (done.code, done.out) == (8, "")
+    assert "401 from the registry" in done.err

@@ -1,0 +1,31 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from zlayer.testing.api_samples import Cli
+from zlayer.testing.scripted_daemon import Answer, ScriptedDaemon
+
+STATUS = {
+    "version": "0.1.0", "pid": 42, "data_dir": "/d", "socket": "/d/zlayer.sock", "bind": "127.0.0.1:3669",
+    "uptime_secs": 7200.5, "node": "n1", "runtime": "oci:runc 1.1.5", "deployments": 1,
+    "instances": {"running": 2, "total": 3}, "rss_bytes": 64 * 2**20,
+}  # fmt: skip
+
+
+def test_facts(daemon: ScriptedDaemon, cli: Cli) -> None:
+    daemon.routes["GET /api/v1/status"] = Answer(STATUS)
+    lines = cli("status").out.splitlines()
+    assert "pid          42" in lines
+    assert "up           2 hours" in lines
+    assert "containers   2 running of 3" in lines
+    assert "memory       64.0 MiB" in lines
+    assert "api          127.0.0.1:3669" in lines
+    assert json.loads(cli("status", "--format", "json").out) == STATUS
+
+
+def test_it_starts_no_daemon(cli: Cli, tmp_path: Path) -> None:
+    done = cli("--data-dir", str(tmp_path / "none"), "status")
+    assert done.code == 7
+    assert "zlayer daemon start" in done.err
+    assert not (tmp_path / "none").exists()
