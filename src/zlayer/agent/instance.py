@@ -22,8 +22,10 @@ from zlayer.runtime.contract import Exit
 
 log = structlog.get_logger(__name__)
 
-_STARTING: frozenset[Verb] = frozenset({"mount", "attach", "create", "start"})
-_ENDING: frozenset[Verb] = frozenset({"remove", "detach", "unmount", "forget"})
+_STARTING: frozenset[Verb] = frozenset({"prepare", "create", "start"})
+_ENDING: frozenset[Verb] = frozenset({"remove", "release", "forget"})
+_RECORDED = frozenset({Stage.CREATED, Stage.STARTED, Stage.ENDED, Stage.RELEASED})
+"""Stages worth a line: what a new daemon cannot find out or redo by itself."""
 _CANCELLED_BY_STOP: frozenset[Verb] = frozenset({"pull"})
 
 
@@ -188,7 +190,7 @@ class InstanceLoop:
         self._advance(self.record.at(Stage.ENDED, exit=ended, failed=True, reason=reason, created=True))
 
     def _advance(self, record: Record) -> None:
-        if record.stage is not Stage.GONE:
+        if record.stage in _RECORDED and not (record.stage is Stage.RELEASED and self._leaves_nothing()):
             try:
                 journal.append(self.steps.directory, record)
             except OSError as error:  # every step can be repeated, so a lost line costs work, not truth
@@ -200,6 +202,10 @@ class InstanceLoop:
             self.tell()
         self._moved.set()
         self._moved = anyio.Event()
+
+    def _leaves_nothing(self) -> bool:
+        """Its directory is the next thing to go: a line in it would be wasted."""
+        return self.position().desired in ("removed", None)
 
     def _event(self, before: Stage, record: Record) -> None:
         assert self.instance is not None

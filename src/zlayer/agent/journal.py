@@ -7,7 +7,8 @@ cut every container is gone anyway, and a lost line only repeats an idempotent s
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, replace
+import os
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,11 @@ class Record:
         return replace(self, stage=stage, **changes)
 
     def line(self) -> str:
-        return json.dumps(asdict(self), separators=(",", ":")) + "\n"
+        fields = {name: getattr(self, name) for name in self.__slots__}
+        for name in ("handle", "exit"):
+            value = fields[name]
+            fields[name] = None if value is None else {key: getattr(value, key) for key in value.__slots__}
+        return json.dumps(fields, separators=(",", ":")) + "\n"
 
 
 def parse(line: str) -> Record:
@@ -50,13 +55,17 @@ def parse(line: str) -> Record:
 
 def append(directory: Path, record: Record) -> None:
     """Add a step. The directory is made when missing. OSError when the disk says no: the step is then not taken."""
+    path = f"{directory}/{NAME}"
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
     try:
-        with (directory / NAME).open("a", encoding="utf-8") as file:
-            file.write(record.line())
+        fd = os.open(path, flags, 0o600)
     except FileNotFoundError:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with (directory / NAME).open("a", encoding="utf-8") as file:
-            file.write(record.line())
+        fd = os.open(path, flags, 0o600)
+    try:
+        os.write(fd, record.line().encode())
+    finally:
+        os.close(fd)
 
 
 def load(directory: Path) -> Record | None:

@@ -6,7 +6,7 @@ Called again after a crash in the middle, every step does what is left and answe
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -18,7 +18,7 @@ from zlayer.agent import files, journal, request, volumes
 from zlayer.agent.journal import Record
 from zlayer.image.contract import Image, Images, Snapshots
 from zlayer.model.base import Seconds, Timestamp
-from zlayer.model.errors import NotFound
+from zlayer.model.errors import NotFound, ZlayerError
 from zlayer.model.instance import Instance
 from zlayer.model.paths import Paths
 from zlayer.network.contract import Attachment, Network
@@ -59,25 +59,23 @@ class Steps:
 
     async def perform(self, verb: Verb, instance: Instance | None, record: Record) -> Record:
         """Raises a ZlayerError; the record is then unchanged. `instance` is None only on the way down."""
-        if verb in ("stop", "remove", "detach", "unmount", "forget"):
+        if verb in ("stop", "remove", "release", "forget"):
             return await self._down(verb, instance, record)
         assert instance is not None
         match verb:
             case "pull":
                 image = await self._image(instance, pull=True)
                 return record.at(Stage.PULLED, image_digest=image.digest)
-            case "mount":
-                await self._rootfs(instance)
-                return record.at(Stage.MOUNTED)
-            case "attach":
-                await self._attachment(instance)
-                return record.at(Stage.ATTACHED)
+            case "prepare":
+                await both(self._rootfs(instance), self._attachment(instance))
+                return record.at(Stage.PREPARED)
             case "create":
                 return await self._create(instance, record)
             case "start":
                 assert record.handle is not None
                 await self._machine.runtime.start(record.handle)
-                return record.at(Stage.STARTED, started_at=Timestamp(self._machine.clock()))
+                now = Timestamp(self._machine.clock())
+                return record.at(Stage.STARTED, started_at=now, ready_at=now if instance.spec.health is None else None)
             case _:  # pragma: no cover - the ways down were taken above
                 raise AssertionError(verb)
 
@@ -90,12 +88,11 @@ class Steps:
                 if handle is not None:
                     await self._machine.runtime.remove(handle)
                 return record.at(Stage.REMOVED)
-            case "detach":
-                await self._machine.network.detach(self._id)
-                return record.at(Stage.DETACHED)
-            case "unmount":
-                await self._machine.snapshots.unmount(self._id, self.directory, discard=True)
-                await run_sync(self._discard_volumes)
+            case "release":
+                unmount = self._machine.snapshots.unmount(self._id, self.directory, discard=True)
+                await both(self._machine.network.detach(self._id), unmount)
+                if (self.directory / "volumes").exists():
+                    await run_sync(self._discard_volumes)
                 return record.at(Stage.RELEASED)
             case _:
                 await run_sync(self._forget)
@@ -177,6 +174,23 @@ class Steps:
         with suppress(FileNotFoundError):
             self.directory.rename(trash)
         shutil.rmtree(trash, ignore_errors=True)
+
+
+async def both(one: Awaitable[object], other: Awaitable[object]) -> None:
+    """Wait for two independent calls at once. Both are finished when this returns or raises the first's error."""
+    errors: list[Exception] = []
+
+    async def run(call: Awaitable[object]) -> None:
+        try:
+            await call
+        except (ZlayerError, OSError) as error:  # raised below: a task group would wrap it
+            errors.append(error)
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(run, one)
+        await run(other)
+    if errors:
+        raise errors[0]
 
 
 async def pause(seconds: float, wake: anyio.Event) -> None:

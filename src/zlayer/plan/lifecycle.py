@@ -1,8 +1,8 @@
 """The one next step of one instance on its node.
 
-Up: pull -> mount -> attach network -> create -> start -> watch. Down: stop -> remove -> detach -> unmount -> forget.
-The agent makes the one call a step stands for, records how far it got, and asks again; so a crash between any two
-calls repeats at most one call, and every call is idempotent.
+Up: pull -> prepare (root file system and network) -> create -> start -> watch. Down: stop -> remove -> release
+(network and root file system) -> forget. The agent does what a step stands for, records how far it got, and asks
+again; so a crash between any two steps repeats at most one of them, and every call in them is idempotent.
 """
 
 from __future__ import annotations
@@ -20,13 +20,11 @@ class Stage(IntEnum):
 
     NEW = 0
     PULLED = 1
-    MOUNTED = 2
-    ATTACHED = 3
+    PREPARED = 2
     CREATED = 4
     STARTED = 5
     ENDED = 6
     REMOVED = 7
-    DETACHED = 8
     RELEASED = 9
     GONE = 10
 
@@ -48,7 +46,7 @@ class Position:
     retry_at: float | None = None
 
 
-Verb = Literal["pull", "mount", "attach", "create", "start", "stop", "remove", "detach", "unmount", "forget"]
+Verb = Literal["pull", "prepare", "create", "start", "stop", "remove", "release", "forget"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,15 +65,13 @@ Step = Do | Rest
 
 _UP: dict[Stage, Verb] = {
     Stage.NEW: "pull",
-    Stage.PULLED: "mount",
-    Stage.MOUNTED: "attach",
-    Stage.ATTACHED: "create",
+    Stage.PULLED: "prepare",
+    Stage.PREPARED: "create",
     Stage.CREATED: "start",
 }
 _DOWN: dict[Stage, Verb] = {
     Stage.ENDED: "remove",
-    Stage.REMOVED: "detach",
-    Stage.DETACHED: "unmount",
+    Stage.REMOVED: "release",
 }
 
 

@@ -41,7 +41,7 @@ def test_states_follow_the_record() -> None:
     def state(stage: Stage, *, stopping: bool = False, **fields: object) -> State:
         return state_of(Record(stage, **fields), stopping=stopping)  # type: ignore[arg-type]
 
-    assert state(Stage.ATTACHED) is State.PREPARING
+    assert state(Stage.PREPARED) is State.PREPARING
     assert state(Stage.CREATED) is State.CREATED
     assert state(Stage.STARTED) is State.RUNNING
     assert state(Stage.STARTED, ready_at=Timestamp(1)) is State.READY
@@ -226,7 +226,7 @@ def test_recovery_finds_the_container_of_a_create_that_was_cut_off(tmp_path: Pat
             [key] = world.picture().instances["shop"]
             directory = where.paths.containers / key
             (directory / journal.NAME).unlink()
-            journal.append(directory, Record(Stage.ATTACHED, created=True))
+            journal.append(directory, Record(Stage.PREPARED, created=True))
             found = (await recover(where, {}))[key]
             assert found.stage is Stage.STARTED
             assert found.handle is not None

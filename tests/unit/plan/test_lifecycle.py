@@ -8,14 +8,13 @@ from hypothesis import strategies as st
 from zlayer.model.instance import DesiredState
 from zlayer.plan.lifecycle import Do, Position, Rest, Stage, next_step
 
-UP = {"pull": Stage.PULLED, "mount": Stage.MOUNTED, "attach": Stage.ATTACHED, "create": Stage.CREATED}
+UP = {"pull": Stage.PULLED, "prepare": Stage.PREPARED, "create": Stage.CREATED}
 AFTER = {
     **UP,
     "start": Stage.STARTED,
     "stop": Stage.ENDED,
     "remove": Stage.REMOVED,
-    "detach": Stage.DETACHED,
-    "unmount": Stage.RELEASED,
+    "release": Stage.RELEASED,
     "forget": Stage.GONE,
 }
 WISHES: tuple[DesiredState | None, ...] = ("running", "stopped", "removed", None)
@@ -32,9 +31,9 @@ def walk(stage: Stage, desired: DesiredState | None) -> list[str]:
 
 
 def test_the_way_up_and_the_way_down() -> None:
-    assert walk(Stage.NEW, "running") == ["pull", "mount", "attach", "create", "start"]
-    assert walk(Stage.STARTED, "removed") == ["stop", "remove", "detach", "unmount", "forget"]
-    assert walk(Stage.STARTED, "stopped") == ["stop", "remove", "detach", "unmount"]
+    assert walk(Stage.NEW, "running") == ["pull", "prepare", "create", "start"]
+    assert walk(Stage.STARTED, "removed") == ["stop", "remove", "release", "forget"]
+    assert walk(Stage.STARTED, "stopped") == ["stop", "remove", "release"]
     assert walk(Stage.RELEASED, None) == ["forget"]
 
 
@@ -52,7 +51,7 @@ def test_from_anywhere_any_wish_comes_to_rest_and_never_goes_back(
 
 def test_an_ended_instance_is_taken_apart_whatever_is_wanted() -> None:
     for desired in WISHES:
-        assert walk(Stage.ENDED, desired)[:3] == ["remove", "detach", "unmount"]
+        assert walk(Stage.ENDED, desired)[:2] == ["remove", "release"]
 
 
 def test_a_retry_waits_for_its_time() -> None:

@@ -45,12 +45,14 @@ def test_a_deployment_with_the_latest_of_each_service_that_is_not_there_yet() ->
     latest = {"web": ProgressEvent(message="pulling"), "db": ProgressEvent(message="old news")}
     assert progress.deployment(Deployment.of(doc), latest, colour=False, width=80) == [
         "shop  deploying",
-        "  web  1/2 ready  [######------]  pulling",
+        "  web  1/2 ready  [######------]  web: pulling",
         "  db   2/2 ready  [############]",
     ]
 
 
 def test_events_as_lines() -> None:
     assert progress.event(ProgressEvent(kind="k", message="m", service="web")) == "web: m"
-    assert progress.event(ProgressEvent(kind="k", service="web")) == "web: k"
+    assert progress.event(ProgressEvent(kind="instance.ready", service="web")) == "web: ready"
+    by_replica = ProgressEvent(kind="instance.ready", service="web", instance="shop-web-2-x7k2")
+    assert progress.event(by_replica) == "web-2: ready"
     assert progress.event(ProgressEvent(kind="k")) == "k"
