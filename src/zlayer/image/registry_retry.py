@@ -71,6 +71,8 @@ def is_final(fault: OSError | http.client.HTTPException) -> bool:
     """Distrust and a name that does not exist stay so however often one asks."""
     if isinstance(fault, ssl.SSLCertVerificationError | http.client.InvalidURL):
         return True
+    if isinstance(fault, ssl.SSLError):
+        return getattr(fault, "reason", "") == "WRONG_VERSION_NUMBER"  # it speaks plain HTTP
     if isinstance(fault, socket.gaierror):
         return fault.errno != socket.EAI_AGAIN
     return False
@@ -86,7 +88,7 @@ def translate(fault: OSError | http.client.HTTPException, domain: str, settings:
         )
     if isinstance(fault, ssl.SSLError):
         return Unavailable(
-            f"registry {domain} does not speak TLS as expected: {fault.reason or fault}",
+            f"registry {domain} does not speak TLS as expected: {getattr(fault, 'reason', None) or fault}",
             hint=f"if it serves plain HTTP, set insecure = true under {table} in config.toml",
         )
     if isinstance(fault, TimeoutError):

@@ -12,6 +12,7 @@ import json
 import os
 import sys
 import threading
+import traceback
 from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any, BinaryIO
@@ -48,9 +49,9 @@ def sender(out: BinaryIO) -> Send:
     return send
 
 
-def end_with(stdin: BinaryIO) -> None:
+def end_with(stdin: int) -> None:
     """End this process when `stdin` ends. Threads at work are not waited for: what they leave is safe or swept."""
-    while stdin.read(4096):
+    while os.read(stdin, 4096):
         pass
     os._exit(1)
 
@@ -59,13 +60,18 @@ def main() -> None:
     # Stray prints of a library must not break the protocol: they go where warnings go.
     out = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
-    stdin = sys.stdin.buffer
-    line = stdin.readline()
-    if not line:
-        os._exit(1)
-    threading.Thread(target=end_with, args=(stdin,), daemon=True).start()
-    work(line, sender(out))
-    os._exit(0)
+    code = 1
+    try:
+        if line := sys.stdin.buffer.readline():
+            threading.Thread(target=end_with, args=(0,), daemon=True).start()
+            work(line, sender(out))
+            code = 0
+    finally:
+        # Not the interpreter's exit, which would wait for threads that may hang on a registry.
+        if sys.exc_info()[0] is not None:
+            traceback.print_exc()
+        sys.stderr.flush()
+        os._exit(code)
 
 
 if __name__ == "__main__":
