@@ -8,6 +8,7 @@ import select
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,13 @@ from zlayer.model.paths import Paths
 
 PATIENCE = Seconds(30)
 """How long a start may take, adoption of what runs included."""
+PROGRAM = ("-m", "zlayer.daemon")
+"""What the interpreter runs; it gets the data directory, the pipe's descriptor and the options."""
 
 
-def start(paths: Paths, options: Options, *, patience: Seconds = PATIENCE) -> dict[str, Any]:  # Any: JSON values
+def start(
+    paths: Paths, options: Options, *, patience: Seconds = PATIENCE, program: Sequence[str] = PROGRAM
+) -> dict[str, Any]:  # Any: JSON values
     """Start a daemon in a session of its own; returns once it is ready, with its pid, socket and bind.
 
     Raises the daemon's own error when it does not come up, `Failed` with its last words when it died without one,
@@ -31,15 +36,16 @@ def start(paths: Paths, options: Options, *, patience: Seconds = PATIENCE) -> di
     prepare(paths)
     reader, writer = os.pipe()
     try:
-        child = _spawn(paths, options, writer)
+        child = _spawn(paths, options, writer, program)
     finally:
         os.close(writer)
     try:
-        answer = _read(reader, patience)
+        answer = read_answer(reader, patience)
     finally:
         os.close(reader)
     if answer is None:
-        child.terminate()
+        child.kill()
+        child.wait()
         raise Deadline(f"the daemon was not ready after {patience:.0f} seconds", hint=f"look at {paths.log}")
     if not answer:
         code = child.wait()
@@ -51,11 +57,11 @@ def start(paths: Paths, options: Options, *, patience: Seconds = PATIENCE) -> di
     return document
 
 
-def _spawn(paths: Paths, options: Options, writer: int) -> subprocess.Popen[bytes]:
+def _spawn(paths: Paths, options: Options, writer: int, program: Sequence[str]) -> subprocess.Popen[bytes]:
     words = os.open(paths.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         return subprocess.Popen(
-            [sys.executable, "-P", "-m", "zlayer.daemon", str(paths.root), str(writer), options.dump()],
+            [sys.executable, "-P", *program, str(paths.root), str(writer), options.dump()],
             stdin=subprocess.DEVNULL,
             stdout=words,
             stderr=words,
@@ -67,7 +73,7 @@ def _spawn(paths: Paths, options: Options, writer: int) -> subprocess.Popen[byte
         os.close(words)
 
 
-def _read(descriptor: int, patience: Seconds) -> bytes | None:
+def read_answer(descriptor: int, patience: Seconds) -> bytes | None:
     """What the child wrote until it closed the pipe; None when it took too long."""
     said = b""
     deadline = time.monotonic() + patience

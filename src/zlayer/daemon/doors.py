@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import structlog
 
 from zlayer.daemon.config import Config
-from zlayer.daemon.listen import DEFAULT, bound, check_exposure, open_tcp, open_unix
+from zlayer.daemon.listen import DEFAULT, Bind, bound, check_exposure, open_tcp, open_unix
 from zlayer.model.errors import Conflict
 from zlayer.model.paths import Paths
 
@@ -27,14 +27,14 @@ class Doors:
 
 
 @contextmanager
-def open_doors(paths: Paths, config: Config) -> Iterator[Doors]:
+def open_doors(paths: Paths, config: Config, *, default: Bind = DEFAULT) -> Iterator[Doors]:
     """Open both; leaving closes them and takes the socket file away. Call only while holding the lock.
 
     A taken port is an error when the address was asked for, and a warning when it is only the default: several
     daemons may share a machine, each with its own socket.
     """
     with ExitStack() as stack:
-        tcp, bind = _tcp(config)
+        tcp, bind = _tcp(config, default)
         if tcp is not None:
             stack.callback(tcp.close)
         unix = open_unix(paths.socket, group=config.group)
@@ -43,8 +43,8 @@ def open_doors(paths: Paths, config: Config) -> Iterator[Doors]:
         yield Doors(unix, tcp, bind)
 
 
-def _tcp(config: Config) -> tuple[socket.socket | None, str]:
-    wanted = config.bind or DEFAULT
+def _tcp(config: Config, default: Bind) -> tuple[socket.socket | None, str]:
+    wanted = config.bind or default
     check_exposure(wanted, tls=config.tls_cert is not None)
     if wanted.off:
         return None, "off"

@@ -27,7 +27,7 @@ def ensure_key(path: Path) -> bytes:
     Raises `Denied` when others may read the file, `Corrupt` when it is no key.
     """
     text = secrets.token_hex(KEY_BYTES).encode() + b"\n"
-    new = path.with_name(f".{path.name}.{os.getpid()}")
+    new = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     if not path.exists():
         descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         try:

@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from zlayer.daemon.config import Config, load, parse
+from zlayer.daemon.listen import Bind
+from zlayer.daemon.options import Options
+from zlayer.model.errors import Invalid
+
+GOOD = """
+default_registry = "registry.example"
+[daemon]
+bind = "127.0.0.1:0"
+node_name = "n1"
+runtime = "runc"
+log_level = "debug"
+[network]
+subnet = "10.88.0.0/16"
+[registries."127.0.0.1:5000"]
+insecure = true
+"""
+
+
+def test_no_file_is_the_defaults(tmp_path: Path) -> None:
+    assert load(tmp_path / "config.toml") == Config()
+
+
+def test_every_key(tmp_path: Path) -> None:
+    file = tmp_path / "config.toml"
+    file.write_text(GOOD)
+    config = load(file)
+    assert (config.bind, config.node_name, config.runtime) == (Bind("127.0.0.1", 0), "n1", "runc")
+    assert (config.log_level, config.subnet) == ("debug", "10.88.0.0/16")
+    assert config.registries.default_registry == "registry.example"
+    assert config.registries.host("127.0.0.1:5000").insecure is True
+
+
+def problems(text: str) -> list[tuple[int, str, str]]:
+    """(line, path, suggestion) of each."""
+    with pytest.raises(Invalid) as caught:
+        parse(text, file="/etc/config.toml")
+    return [(p.line, p.path, p.suggestion) for p in caught.value.problems]
+
+
+def test_every_problem_at_once_with_its_line() -> None:
+    text = """
+[daemon]
+bnid = "x"
+bind = "nonsense"
+runtime = "runk"
+log_level = 7
+[network]
+subnet = "10.0.0.0/99"
+[registries."r:1"]
+insecur = true
+[other]
+"""
+    found = problems(text)
+    assert {(line, path) for line, path, _ in found} == {
+        (3, "daemon.bnid"),
+        (4, "daemon.bind"),
+        (5, "daemon.runtime"),
+        (6, "daemon.log_level"),
+        (8, "network.subnet"),
+        (10, "registries.r:1.insecur"),
+        (11, "other"),
+    }
+    assert {suggestion for _, path, suggestion in found if path == "daemon.bnid"} == {"bind"}
+
+
+@pytest.mark.parametrize("text", ["[daemon\n", "a = \n", 'x = "unclosed\n'])
+def test_what_is_no_toml_has_its_place(text: str) -> None:
+    [(line, _, _)] = problems(text)
+    assert line >= 1
+
+
+@pytest.mark.parametrize(
+    ("text", "path"),
+    [
+        ('[daemon]\ntls_cert = "absent.pem"\n', "daemon"),
+        ('[daemon]\ntls_cert = "absent.pem"\ntls_key = "absent.key"\n', "daemon.tls_cert"),
+        ('[network]\nsubnet = "10.0.0.0/30"\n', "network.subnet"),
+        ("daemon = 3\n", "daemon"),
+    ],
+)
+def test_what_cannot_be_meant(text: str, path: str) -> None:
+    assert path in {found for _, found, _ in problems(text)}
+
+
+def test_a_command_line_wins_over_the_file() -> None:
+    config = Options(bind="off", log_level="error").over(parse(GOOD, file="config.toml"))
+    assert config.bind is not None
+    assert config.bind.off
+    assert (config.log_level, config.runtime) == ("error", "runc")
+
+
+def test_options_travel_to_a_detached_daemon() -> None:
+    options = Options(bind=":0", node_name="n1")
+    assert Options.parse(options.dump()) == options
+    with pytest.raises(Invalid):
+        Options(bind="nonsense").over(Config())
