@@ -15,9 +15,10 @@ from dataclasses import dataclass, field
 from urllib.parse import urlencode, urlsplit
 
 from zlayer.image.credentials import Credential, Found
+from zlayer.image.registry_retry import RETRIED_STATUSES, retry_after
 from zlayer.image.registry_transport import Answer, Request
 from zlayer.image.settings import RegistryHost, is_loopback
-from zlayer.model.errors import Corrupt, Denied
+from zlayer.model.errors import Corrupt, Denied, Unavailable
 
 CLIENT_ID = "zlayer"
 MAX_TOKEN_ANSWER = 1024 * 1024
@@ -149,6 +150,13 @@ class Authorizer:
         if credential and credential.registry_token:
             return _Token(credential.registry_token, self._clock() + 10 * DEFAULT_LIFE)
         answer = self._send(self._token_request(bearer, scope, credential))
+        if answer.status in RETRIED_STATUSES:
+            answer.close()
+            raise Unavailable(
+                f"the token server of registry {self._domain} answered {answer.status}",
+                hint="try again later",
+                retry_after=retry_after(answer.header("Retry-After")),
+            )
         if answer.status in (400, 401, 403):
             answer.close()
             raise self.denied(

@@ -11,7 +11,7 @@ from zlayer.image.credentials import Credential, Found
 from zlayer.image.registry_auth import Authorizer, Challenge, parse_challenges
 from zlayer.image.registry_transport import Request
 from zlayer.image.settings import RegistryHost
-from zlayer.model.errors import Corrupt, Denied
+from zlayer.model.errors import Corrupt, Denied, Unavailable
 
 REALM = 'Bearer realm="https://auth.example/token",service="registry.example",scope="repository:a:pull"'
 URL = "https://registry.example/v2/a/manifests/1"
@@ -44,6 +44,9 @@ class Reply:
         self.status = status
         self._body = json.dumps(document).encode() if document is not None else b"no json"
         self._challenge = challenge
+
+    def header(self, name: str) -> str:
+        return {"Retry-After": "7"}.get(name, "")
 
     def headers(self, name: str) -> list[str]:
         return [self._challenge] if name == "WWW-Authenticate" else []
@@ -162,7 +165,7 @@ def test_another_threads_renewal_is_used() -> None:
     assert auth.header(SCOPE) == "Bearer t2"
 
 
-@pytest.mark.parametrize("status", [400, 401, 403, 500])
+@pytest.mark.parametrize("status", [400, 401, 403, 404])
 def test_no_token(status: int) -> None:
     server = Server()
     server.reply = lambda: Reply(status)
@@ -170,6 +173,14 @@ def test_no_token(status: int) -> None:
         renew(authorizer(server, LOGIN), REALM)
     assert "came from settings" in caught.value.hint
     assert "hush" not in caught.value.message + caught.value.hint
+
+
+def test_a_token_server_in_trouble_may_heal() -> None:
+    server = Server()
+    server.reply = lambda: Reply(503)
+    with pytest.raises(Unavailable) as caught:
+        renew(authorizer(server, LOGIN), REALM)
+    assert caught.value.retry_after == 7.0
 
 
 @pytest.mark.parametrize("document", [None, {}, [], {"token": 5}, {"token": "a\nb"}, {"token": "t", "expires_in": "x"}])
