@@ -125,7 +125,11 @@ def podman(root: Path, image: str) -> Iterator[Podman | None]:
 @contextmanager
 def bare() -> Iterator[Bare]:
     with sandbox() as box:
-        yield Bare(box)
+        try:
+            yield Bare(box)
+        finally:  # the runtime never removes the parent it was given
+            for parent in Path("/sys/fs/cgroup").glob(f"*/{box.cgroup}"):
+                parent.rmdir()
 
 
 def interleave(ways: Mapping[str, Callable[[], None]], rounds: int) -> dict[str, list[float]]:

@@ -63,7 +63,10 @@ def run(
         configure(file, level=cast(Level, config.log_level), form=cast(Format, config.log_format))
         try:
             with open_doors(paths, config) as doors:
-                anyio.run(partial(_serve, paths, config, doors, file, on_ready=on_ready, assemble=assemble))
+                anyio.run(
+                    partial(_serve, paths, config, doors, file, on_ready=on_ready, assemble=assemble),
+                    backend_options={"use_uvloop": True},
+                )
         except* ZlayerError as group:
             failure = first_of(group)
             log.error("daemon.failed", error=failure.message, hint=failure.hint)
