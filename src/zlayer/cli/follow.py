@@ -102,10 +102,12 @@ def stable(summary: Deployment) -> bool:
 
 
 def stopped(service: str | None) -> Callable[[Deployment], bool]:
-    """True once nothing of the deployment, or of one service, runs."""
+    """True once nothing of the deployment, or of one service, is left to stop."""
 
     def reached(summary: Deployment) -> bool:
-        return not any(s.running for s in summary.services if service in {None, s.name})
+        if service is None:
+            return summary.status == "stopped"
+        return any(s.name == service and s.desired == 0 and s.stable for s in summary.services)
 
     return reached
 

@@ -12,7 +12,7 @@ from zlayer.cli.screen import Screen
 from zlayer.client.calls import LogQuery
 from zlayer.client.client import Client
 from zlayer.client.results import Deployment
-from zlayer.model.errors import NotFound, ZlayerError
+from zlayer.model.errors import NotFound, Unsupported, ZlayerError
 
 STOP_TIMEOUT = 60.0
 INTERRUPTED = 130
@@ -75,7 +75,10 @@ class Foreground:
             self._end(None)
         except KeyboardInterrupt:
             self._screen.note(f"\nkilling {self._name}")
-            self._end(0)
+            try:
+                self._end(0)
+            except Unsupported as error:
+                self._screen.note(f"{error.message}; {self._name} goes on stopping without us")
         return INTERRUPTED
 
     def _end(self, grace: float | None) -> None:

@@ -76,7 +76,7 @@ class OneOff:
 
     def _take(self, event: RunEvent) -> None:
         if event.event == "pulling":
-            if event.digest:
+            if event.digest and event.phase != "exists":
                 seen = PullProgress(digest=event.digest, phase=event.phase, done=event.done, total=event.total)
                 show(self._screen, self._blobs, seen)
             return

@@ -88,6 +88,8 @@ class Socket:
             self.flush()
             for event in self._protocol.events_received():
                 assert not isinstance(event, Upgrade)
+                if event.opcode is Opcode.CLOSE:  # type: ignore[union-attr]  # a server gets no Response
+                    return
                 yield event.opcode, bytes(event.data)  # type: ignore[union-attr]  # a server gets no Response
 
     def next(self) -> tuple[Opcode, bytes]:

@@ -82,4 +82,6 @@ def test_stable_and_stopped() -> None:
     assert follow.stable(up)
     assert not follow.stopped(None)(up)
     assert follow.stopped("db")(up)
+    assert not follow.stopped("web")(up)
+    assert follow.stopped(None)(Deployment.of(deployment("shop", "stopped")))
     assert not follow.stable(Deployment.of(deployment("shop", "deploying")))

@@ -10,8 +10,9 @@ from threading import Event
 
 import pytest
 
+from zlayer.model.errors import Unsupported
 from zlayer.testing.api_samples import Cli, deployment, line, plan, service
-from zlayer.testing.scripted_daemon import Answer, Request, ScriptedDaemon, ndjson, server_events
+from zlayer.testing.scripted_daemon import Answer, Request, ScriptedDaemon, error_answer, ndjson, server_events
 
 EVENTS = "GET /api/v1/deployments/shop/events"
 STOP = "POST /api/v1/deployments/shop/stop"
@@ -85,6 +86,25 @@ def test_a_second_ctrl_c_kills(daemon: ScriptedDaemon) -> None:
     assert running.returncode == 130
     assert "killing shop" in err
     assert [request.body for request in daemon.seen(STOP)] == [{}, {"grace": 0}]
+
+
+def test_a_daemon_that_cannot_kill_goes_on_stopping(daemon: ScriptedDaemon) -> None:
+    asked = Event()
+
+    def stop(request: Request) -> Answer:
+        asked.set()
+        return error_answer(Unsupported("no grace here")) if "grace" in request.body else Answer({}, 202)
+
+    daemon.routes[STOP] = stop
+    with up(daemon) as running:
+        assert running.stdout
+        running.stdout.readline()
+        running.send_signal(signal.SIGINT)
+        assert asked.wait(20)
+        running.send_signal(signal.SIGINT)
+        _, err = running.communicate(timeout=20)
+    assert running.returncode == 130
+    assert "no grace here; shop goes on stopping without us" in err
 
 
 def test_it_ends_when_the_deployment_is_stopped_elsewhere(daemon: ScriptedDaemon, cli: Cli) -> None:

@@ -18,7 +18,7 @@ def test_waits_until_nothing_runs(daemon: ScriptedDaemon, cli: Cli) -> None:
 
 
 def test_one_service_of_several(daemon: ScriptedDaemon, cli: Cli) -> None:
-    half = deployment("shop", "running", service("web", running=0, ready=0), service("db"))
+    half = deployment("shop", "running", service("web", desired=0, running=0, ready=0), service("db"))
     daemon.routes |= {STOP: Answer({}, 202), EVENTS: server_events(("status", half))}
     done = cli("stop", "shop", "-s", "web")
     assert (done.code, done.err) == (0, "shop/web is stopped\n")

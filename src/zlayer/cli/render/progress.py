@@ -71,14 +71,22 @@ def deployment(summary: Deployment, latest: dict[str, ProgressEvent], *, colour:
     out = [f"{summary.deployment}  {coloured(summary.status, colour=colour)}"]
     for each in summary.services:
         line = f"  {service(each, colour=colour, name_width=wide)}"
-        event = latest.get(each.name)
-        if event and not each.stable:
+        item = latest.get(each.name)
+        if item and not each.stable:
             room = width - wide - 34
-            line += f"  {(event.message or event.kind)[: max(0, room)]}"
+            line += f"  {event(item)[: max(0, room)]}"
         out.append(line)
     return out
 
 
 def event(item: ProgressEvent) -> str:
-    """A progress event as a plain line."""
-    return f"{item.service}: {item.message or item.kind}" if item.service else item.message or item.kind
+    """A progress event as a plain line: `web-1: started`."""
+    who = replica(item) or item.service
+    what = item.message or item.kind.rpartition(".")[2]
+    return f"{who}: {what}" if who else item.message or item.kind
+
+
+def replica(item: ProgressEvent) -> str:
+    """`web-1` of the instance `shop-web-1-x7k2`; empty when the event is about no instance."""
+    slot = item.instance.rpartition("-")[0].rpartition("-")[2]
+    return f"{item.service}-{slot}" if item.service and slot.isdecimal() else ""

@@ -42,7 +42,7 @@ def test_unfinished_blobs_are_shown_first_when_there_is_no_room() -> None:
 
 def test_a_deployment_with_the_latest_of_each_service_that_is_not_there_yet() -> None:
     doc = deployment("shop", "deploying", service("web", ready=1), service("db"))
-    latest = {"web": ProgressEvent(message="pulling"), "db": ProgressEvent(message="old news")}
+    latest = {"web": ProgressEvent(message="pulling", service="web"), "db": ProgressEvent(message="old news")}
     assert progress.deployment(Deployment.of(doc), latest, colour=False, width=80) == [
         "shop  deploying",
         "  web  1/2 ready  [######------]  web: pulling",
