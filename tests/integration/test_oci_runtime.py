@@ -136,7 +136,8 @@ class TestInside:
             MountPoint("tmpfs", "/small", size=Bytes(1 << 20), mode=0o700),
         )
         text = await lab.says(
-            "exec 2>/dev/null; cat /data/f; touch /data/x || echo ro; touch /x || echo ro; touch /scratch/ok && ls -ld /small;"
+            "exec 2>/dev/null; cat /data/f; touch /data/x || echo ro; touch /x || echo ro;"
+            "touch /scratch/ok && ls -ld /small;"
             "df -k /small | tail -1 | awk '{print $2}'",
             read_only_root=True,
             mounts=mounts,
@@ -451,6 +452,22 @@ class TestKilledHalfWay:
                 await lab.runtime.remove(handle)
             assert lab.box.processes() == {}
             assert [p for p in lab.box.cgroups() if p.name == request.id] == []
+
+    async def test_a_new_daemon_ends_what_nobody_hears(self, lab: Lab) -> None:
+        handle = await lab.running(lab.request("sleep 100"))
+        own = lab.runtime
+        async with await own.exec(handle, ExecRequest(("/bin/sh", "-c", "echo on; exec sleep 4244"))) as session:
+            await until(session, b"on")
+            (scratch,) = Path(handle.directory).glob("bundle/exec-*")
+            with anyio.fail_after(20):
+                while not (scratch / "pid").exists():
+                    await anyio.lowlevel.checkpoint()
+            await own.recover(handle)
+            assert b"4244" in lab.commands(handle)
+            scratch.rename(scratch.with_name("exec-1-1-gone"))
+            await OciRuntime(lab.box.containers, lab.box.run, lab.box.cgroup).recover(handle)
+            assert await session.wait() != 0
+        assert not list(Path(handle.directory).glob("bundle/exec-*"))
 
     async def test_a_remove_that_was_killed_can_be_done_again(self, lab: Lab) -> None:
         request = lab.request("sleep 100")

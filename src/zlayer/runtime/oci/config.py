@@ -10,6 +10,7 @@ from typing import Any
 from zlayer.model.errors import Invalid
 from zlayer.runtime.contract import CreateRequest
 from zlayer.runtime.oci import limits
+from zlayer.runtime.oci.abi import runs_32_bit
 from zlayer.runtime.oci.capabilities import granted
 from zlayer.runtime.oci.cgroups.hierarchy import Hierarchies
 from zlayer.runtime.oci.devices import devices_of
@@ -97,7 +98,9 @@ def _linux(request: CreateRequest, place: Place) -> Section:
         section["maskedPaths"], section["readonlyPaths"] = list(MASKED), list(READONLY)
         if request.seccomp == "default":
             names = granted(request.cap_add, request.cap_drop, privileged=False)
-            if filters := profile(names):
+            search = request.env.get("PATH", DEFAULT_PATH)
+            both = runs_32_bit(request.rootfs, request.argv[0], request.cwd or "/", search)
+            if filters := profile(names, both_abis=both):
                 section["seccomp"] = filters
     return section
 

@@ -28,19 +28,20 @@ from zlayer.runtime.oci import spawn
 from zlayer.runtime.oci.attach import open_attach
 from zlayer.runtime.oci.cgroups.hierarchy import children, mounted
 from zlayer.runtime.oci.cgroups.meter import read_stats
-from zlayer.runtime.oci.exec import open_exec
+from zlayer.runtime.oci.exec import end_stale_execs, open_exec
 from zlayer.runtime.oci.exits import exit_of, wait_exit
 from zlayer.runtime.oci.inotify import Inotify
-from zlayer.runtime.oci.layout import Layout, Record, boot_id, read_record
+from zlayer.runtime.oci.layout import Layout, Record, read_record
 from zlayer.runtime.oci.logs import read_logs
 from zlayer.runtime.oci.maker import DRIVER, Maker
 from zlayer.runtime.oci.probe import find_tools
 from zlayer.runtime.oci.rotation import LogKeeper
+from zlayer.runtime.oci.site import Site
 from zlayer.runtime.oci.starter import start, waits_for_start
+from zlayer.runtime.oci.unmaker import clear, take_apart
 
 _ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,199}")
 _KILL_SECONDS = 30.0
-_MONITOR_SECONDS = 5.0
 _ENGINE_SECONDS = 20.0
 
 
@@ -54,9 +55,9 @@ class OciRuntime:
     name = DRIVER
 
     def __init__(self, containers: Path, run: Path, cgroup_parent: str, engine: str = "auto") -> None:
-        self._containers, self._run = containers, run
-        self._cgroup_parent, self._wanted = cgroup_parent, engine
+        self._containers, self._wanted = containers, engine
         self._hierarchies = mounted()
+        self._site = Site(run, cgroup_parent, self._hierarchies)
         self._found: Maker | None = None
         self._finding = anyio.Lock()
         self._inotify: Inotify | None = None
@@ -71,8 +72,7 @@ class OciRuntime:
         if self._inotify is not None:
             self._inotify.close()
             self._inotify = None
-        if not any(children(path) for path in self._hierarchies.directories(f"/{self._cgroup_parent}")):
-            await anyio.to_thread.run_sync(self._hierarchies.remove, f"/{self._cgroup_parent}")
+        await anyio.to_thread.run_sync(_remove_parents, self._site)
 
     async def probe(self) -> Probe:
         try:
@@ -96,7 +96,7 @@ class OciRuntime:
     async def start(self, handle: Handle) -> None:
         record = self._load(handle)
         async with self._turn(handle.id):
-            await start((await self._maker()).tools.engine, record)
+            await start(self._site.engine(record.engine), record)
 
     async def signal(self, handle: Handle, signal: str) -> None:
         number = signal_number(signal)
@@ -111,8 +111,7 @@ class OciRuntime:
         layout = Layout(Path(handle.directory))
         if (ended := exit_of(layout, record, self._hierarchies)) is not None:
             return ended
-        maker = await self._maker()
-        if not waits_for_start(maker.tools.engine, record):
+        if not waits_for_start(self._site.engine(record.engine), record):
             self._hierarchies.thaw(record.cgroup)
             record.process.signal(number)
             with anyio.move_on_after(grace):
@@ -132,26 +131,12 @@ class OciRuntime:
         async with self._turn(handle.id):
             if (keeper := self._keepers.pop(handle.id, None)) is not None:
                 keeper.close()
-            maker = await self._maker()
-            record = read_record(layout)
-            if record is None:
-                await maker.clear(layout, handle.id)
+            if (record := read_record(layout)) is None:
+                await clear(self._site, layout, handle.id)
             else:
-                await self._remove(maker, layout, record)
+                await take_apart(self._site, layout, record)
         if not self._turn(handle.id).statistics().tasks_waiting:
             self._turns.pop(handle.id, None)
-
-    async def _remove(self, maker: Maker, layout: Layout, record: Record) -> None:
-        same_boot = record.boot == boot_id()
-        if same_boot and record.process.alive():
-            self._hierarchies.thaw(record.cgroup)
-            record.process.signal(signals.SIGKILL)
-        if same_boot:
-            # conmon writes the last of the log before it ends; its files go after that.
-            with anyio.move_on_after(_MONITOR_SECONDS):
-                await record.monitor.ended()
-            record.monitor.signal(signals.SIGKILL)
-        await maker.unmake(layout, record.handle.id, record.process if same_boot else None)
 
     async def state(self, handle: Handle) -> Observed:
         try:
@@ -160,13 +145,15 @@ class OciRuntime:
             return Observed("absent")
         if (ended := exit_of(Layout(Path(handle.directory)), record, self._hierarchies)) is not None:
             return Observed("exited", exit=ended)
-        waits = waits_for_start((await self._maker()).tools.engine, record)
+        waits = waits_for_start(self._site.engine(record.engine), record)
         return Observed("created" if waits else "running", pid=record.handle.pid)
 
     async def recover(self, handle: Handle) -> Observed:
         observed = await self.state(handle)
         if observed.phase in ("created", "running"):
-            self._keep_log(self._load(handle))
+            record = self._load(handle)
+            self._keep_log(record)
+            end_stale_execs(Layout(Path(handle.directory)), self._hierarchies.processes(record.cgroup))
         return observed
 
     async def wait(self, handle: Handle) -> Exit:
@@ -191,11 +178,10 @@ class OciRuntime:
 
     async def exec(self, handle: Handle, request: ExecRequest) -> Session:
         record = self._load(handle)
-        maker = await self._maker()
-        layout = Layout(Path(handle.directory))
-        if exit_of(layout, record, self._hierarchies) is not None or waits_for_start(maker.tools.engine, record):
+        layout, engine = Layout(Path(handle.directory)), self._site.engine(record.engine)
+        if exit_of(layout, record, self._hierarchies) is not None or waits_for_start(engine, record):
             raise NotFound(f"container {handle.id} is not running", hint="start it, or look at its logs")
-        return await open_exec(maker.tools.engine, layout, record, request)
+        return await open_exec(engine, layout, record, request)
 
     async def attach(self, handle: Handle) -> Session:
         record = self._load(handle)
@@ -218,8 +204,7 @@ class OciRuntime:
         await self._freeze(handle, "resume", "not paused")
 
     async def _freeze(self, handle: Handle, verb: str, already: str) -> None:
-        self._load(handle)
-        engine = (await self._maker()).tools.engine
+        engine = self._site.engine(self._load(handle).engine)
         done = await spawn.run(engine.argv(verb, handle.id), timeout=_ENGINE_SECONDS)
         if done.code != 0 and already not in done.output:
             raise engine.refusal(verb, done.output)
@@ -233,9 +218,9 @@ class OciRuntime:
     async def _maker(self) -> Maker:
         async with self._finding:
             if self._found is None:
-                tools = await find_tools(self._run, self._cgroup_parent, self._wanted)
+                tools = await find_tools(self._site, self._wanted)
                 tools.engine.state.mkdir(parents=True, exist_ok=True, mode=0o700)
-                self._found = Maker(tools, self._hierarchies, self._cgroup_parent)
+                self._found = Maker(self._site, tools)
             return self._found
 
     def _watcher(self) -> Inotify:
@@ -264,6 +249,14 @@ def signal_number(name: str) -> int:
     if plain.isdigit() and 0 < int(plain) < signals.NSIG:
         return int(plain)
     raise Invalid(f"unknown signal {name!r}", hint="use a name such as SIGTERM")
+
+
+def _remove_parents(site: Site) -> None:
+    """Delete our own parent cgroups, unless a container or a monitor is still in them."""
+    for cgroup in (site.cgroup_of(""), site.monitors):
+        for path in site.hierarchies.directories(cgroup):
+            with contextlib.suppress(OSError):
+                path.rmdir()
 
 
 def _handles(containers: Path) -> list[Handle]:

@@ -11,6 +11,7 @@ import fcntl
 import json
 import os
 import pty
+import shutil
 import signal
 import struct
 import subprocess
@@ -28,8 +29,8 @@ from zlayer.runtime.contract import ExecRequest, Session, Stream
 from zlayer.runtime.oci import spawn
 from zlayer.runtime.oci.config import user_section
 from zlayer.runtime.oci.engine import Engine
-from zlayer.runtime.oci.layout import Layout, Record
-from zlayer.runtime.oci.processes import Process, children_of
+from zlayer.runtime.oci.layout import Layout, Record, read_number
+from zlayer.runtime.oci.processes import Process, children_of, identify
 from zlayer.runtime.oci.streams import Reader, write_all
 from zlayer.runtime.oci.users import resolve
 
@@ -42,7 +43,7 @@ async def open_exec(engine: Engine, layout: Layout, record: Record, request: Exe
     if not request.argv or not request.argv[0]:
         raise Invalid("nothing to execute", hint="give a command")
     process = process_of(json.loads(layout.config.read_bytes()), request)
-    scratch = Path(tempfile.mkdtemp(prefix="exec-", dir=layout.bundle))
+    scratch = Path(tempfile.mkdtemp(prefix=_prefix(), dir=layout.bundle))
     (scratch / "process.json").write_text(json.dumps(process))
     argv = engine.argv(
         "exec", "--process", str(scratch / "process.json"), "--pid-file", str(scratch / "pid"), record.handle.id
@@ -57,6 +58,12 @@ async def open_exec(engine: Engine, layout: Layout, record: Record, request: Exe
         for fd in {*ends.theirs}:
             os.close(fd)
     return ExecSession(child, ends, scratch, record.process)
+
+
+def _prefix() -> str:
+    """Of the scratch directories of this very process."""
+    own = identify(os.getpid())
+    return f"exec-{own.pid}-{own.start}-" if own else "exec-"
 
 
 def process_of(config: dict[str, Any], request: ExecRequest) -> dict[str, Any]:  # Any: JSON documents
@@ -189,6 +196,17 @@ class ExecSession:
         if code != 0 and not (self._scratch / "pid").exists():
             return refused_code(self._said) if self._init.alive() else _KILLED
         return code
+
+
+def end_stale_execs(layout: Layout, inside: set[int]) -> None:
+    """Kill what execs of an earlier daemon still run: nobody hears them. `inside` are the pids of the cgroup."""
+    for scratch in layout.bundle.glob("exec-*"):
+        if scratch.name.startswith(_prefix()):
+            continue
+        pid = read_number(scratch / "pid")
+        if pid in inside and (process := identify(pid)):
+            process.signal(signal.SIGKILL)
+        shutil.rmtree(scratch, ignore_errors=True)
 
 
 def refused_code(words: bytes) -> int:

@@ -20,12 +20,11 @@ import anyio
 from zlayer.model.errors import Unavailable, ZlayerError
 from zlayer.runtime.contract import CreateRequest
 from zlayer.runtime.oci import spawn
-from zlayer.runtime.oci.cgroups.hierarchy import mounted
 from zlayer.runtime.oci.config import Place, config_of
 from zlayer.runtime.oci.engine import Engine
 from zlayer.runtime.oci.layout import boot_id, write_whole
+from zlayer.runtime.oci.site import ENGINES, Site
 
-ENGINES = ("crun", "runc", "youki")
 _ABSENT = "/zlayer-probe-absent"
 _SECONDS = 20.0
 _INSTALL = {
@@ -42,7 +41,7 @@ class Tools:
     conmon: str
 
 
-async def find_tools(run: Path, cgroup_parent: str, engine: str = "auto") -> Tools:
+async def find_tools(site: Site, engine: str = "auto") -> Tools:
     """The first engine that works, or the one asked for. `Unavailable` says for each why not, and how to mend it."""
     conmon = shutil.which("conmon")
     if conmon is None:
@@ -51,15 +50,15 @@ async def find_tools(run: Path, cgroup_parent: str, engine: str = "auto") -> Too
     paths = {name: path for name in names if (path := shutil.which(name))}
     if not paths:
         raise Unavailable(f"no OCI engine is installed ({', '.join(names)})", hint=install("runc"))
-    run.mkdir(parents=True, exist_ok=True, mode=0o700)
-    cache_file = run / f"oci-probe-{engine}.json"
+    site.run.mkdir(parents=True, exist_ok=True, mode=0o700)
+    cache_file = site.run / f"oci-probe-{engine}.json"
     key = _key([*paths.values(), conmon])
     if found := _remembered(cache_file, key):
-        return Tools(_engine(found[0], paths, run, found[1]), conmon)
+        return Tools(site.engine(*found), conmon)
     reasons: list[str] = []
     for name, path in paths.items():
-        candidate = _engine(name, paths, run, await _version(path))
-        reason = await _try(candidate, run, cgroup_parent)
+        candidate = site.engine(name, await _version(path))
+        reason = await _try(candidate, site)
         if not reason:
             write_whole(cache_file, json.dumps({"key": key, "engine": name, "version": candidate.version}))
             return Tools(candidate, conmon)
@@ -80,10 +79,6 @@ def install(package: str, *, release: Path = Path("/etc/os-release")) -> str:
     return command.format(package) if command else f"install {package}"
 
 
-def _engine(name: str, paths: dict[str, str], run: Path, version: str) -> Engine:
-    return Engine(name=name, path=paths[name], version=version, state=run / "oci" / name)
-
-
 async def _version(path: str) -> str:
     try:
         output = (await spawn.run([path, "--version"], timeout=_SECONDS)).output
@@ -93,16 +88,16 @@ async def _version(path: str) -> str:
     return found[1] if found else "unknown"
 
 
-async def _try(engine: Engine, run: Path, cgroup_parent: str) -> str:
+async def _try(engine: Engine, site: Site) -> str:
     """Why this engine does not work here; empty when it does."""
     engine.state.mkdir(parents=True, exist_ok=True, mode=0o700)
-    bundle = Path(tempfile.mkdtemp(prefix="probe-", dir=run))
+    bundle = Path(tempfile.mkdtemp(prefix="probe-", dir=site.run))
     name = bundle.name
-    cgroup = f"/{cgroup_parent}/{name}"
     try:
         (bundle / "rootfs").mkdir()
         request = CreateRequest(id=name, directory=bundle, rootfs=bundle / "rootfs", argv=(_ABSENT,))
-        (bundle / "config.json").write_text(json.dumps(config_of(request, Place(cgroup, mounted()))))
+        document = config_of(request, Place(site.cgroup_of(name), site.hierarchies))
+        (bundle / "config.json").write_text(json.dumps(document))
         done = await spawn.run(engine.argv("create", "--bundle", str(bundle), name), timeout=_SECONDS)
         if done.code == 0 or _ABSENT in done.output:
             return ""
@@ -111,13 +106,14 @@ async def _try(engine: Engine, run: Path, cgroup_parent: str) -> str:
         return error.message
     finally:
         with anyio.CancelScope(shield=True):
-            await _tidy(engine, name, cgroup, bundle)
+            await _tidy(engine, site, bundle)
 
 
-async def _tidy(engine: Engine, name: str, cgroup: str, bundle: Path) -> None:
+async def _tidy(engine: Engine, site: Site, bundle: Path) -> None:
+    name = bundle.name
     if engine.container_state(name).exists():
         await spawn.run(engine.argv("delete", "--force", name), timeout=_SECONDS)
-    await anyio.to_thread.run_sync(mounted().remove, cgroup)
+    await anyio.to_thread.run_sync(site.hierarchies.remove, site.cgroup_of(name))
     shutil.rmtree(bundle, ignore_errors=True)
 
 

@@ -16,8 +16,12 @@ _PERSONALITIES = (0x0, 0x8, 0x20000, 0x20008, 0xFFFFFFFF)
 
 
 @lru_cache(maxsize=64)
-def profile(capabilities: frozenset[str], machine: str = "") -> dict[str, Any]:  # Any: a JSON document
+def profile(
+    capabilities: frozenset[str], *, both_abis: bool = True, machine: str = ""
+) -> dict[str, Any]:  # Any: a JSON document
     """`linux.seccomp` of config.json for a process with these capabilities. Empty on an unknown machine.
+
+    `both_abis` allows 32-bit programs too: without it they are killed.
 
     clone3 answers ENOSYS, not EPERM, without CAP_SYS_ADMIN: its flags cannot be looked at, and libc then falls back.
     The dict is shared: do not change it.
@@ -36,7 +40,7 @@ def profile(capabilities: frozenset[str], machine: str = "") -> dict[str, Any]: 
     return {
         "defaultAction": "SCMP_ACT_ERRNO",
         "defaultErrnoRet": _EPERM,
-        "architectures": list(ARCHITECTURES[machine]),
+        "architectures": list(ARCHITECTURES[machine][: 2 if both_abis else 1]),
         "syscalls": rules,
     }
 

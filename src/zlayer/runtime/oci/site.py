@@ -1,0 +1,44 @@
+"""The part of this machine that belongs to one driver: where engines keep state, which cgroups are its own."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from zlayer.runtime.oci.cgroups.hierarchy import Hierarchies
+from zlayer.runtime.oci.engine import Engine
+
+ENGINES = ("crun", "runc", "youki")
+"""In the order they are tried."""
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """`cgroup_parent` is a plain name: containers are in `/cgroup_parent/ID` of every hierarchy."""
+
+    run: Path
+    cgroup_parent: str
+    hierarchies: Hierarchies
+
+    def cgroup_of(self, container: str) -> str:
+        return f"/{self.cgroup_parent}/{container}"
+
+    @property
+    def monitors(self) -> str:
+        """The cgroup of conmons, beside the containers'."""
+        return f"/{self.cgroup_parent}-monitors"
+
+    def engine(self, name: str, version: str = "") -> Engine:
+        """An engine by name: a container is always spoken to through the one that made it."""
+        return Engine(name=name, path=_which(name), version=version, state=self.run / "oci" / name)
+
+    def engines_with(self, container: str) -> list[Engine]:
+        """Engines that have state of a container: of one whose record was never written."""
+        return [e for name in ENGINES if (e := self.engine(name)).container_state(container).exists()]
+
+
+@cache
+def _which(name: str) -> str:
+    return shutil.which(name) or name
