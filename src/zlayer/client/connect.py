@@ -137,9 +137,10 @@ def _await_ready(
             code = 0
         if code:
             said.seek(0)
-            words = said.read().decode("utf-8", "replace").strip()
+            words = said.read().decode("utf-8", "replace").strip().removeprefix("error: ")
+            told = words or f"exit code {code}"
             raise errors.Failed(
-                f"the daemon did not start: {words or f'exit code {code}'}{tail(paths.log)}",
+                f"the daemon did not start: {told}" + ("" if "last lines" in told else tail(paths.log)),
                 hint=f"try `zlayer serve --data-dir {paths.root}` to watch it, and `zlayer doctor`",
             )
         if answers(address):
