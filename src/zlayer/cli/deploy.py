@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import time
 
 from zlayer.cli import link, specfile
 from zlayer.cli.render import documents, plans
@@ -15,6 +16,8 @@ zlayer deploy                          the spec in this directory, until it is s
 zlayer deploy shop.zlayer.yml --dry-run  what would change, and why
 zlayer deploy --pull --timeout 300     look for newer images; give it five minutes
 """
+
+PROVEN = 1.0
 
 
 def register(parser: argparse.ArgumentParser) -> None:
@@ -40,7 +43,7 @@ def run(args: argparse.Namespace) -> int:
     if args.dry_run:
         return show_plan(plan, screen, args.format)
     accepted = send(api, args, plan, screen, (text, file))
-    return settle(api, accepted.deployment or plan.deployment, screen, args.timeout)
+    return settle(api, accepted.deployment, screen, args.timeout, changed=accepted.changed)
 
 
 def show_plan(plan: Plan, screen: Screen, form: str) -> int:
@@ -59,11 +62,19 @@ def send(api: Client, args: argparse.Namespace, plan: Plan, screen: Screen, spec
     return api.deploy(text, file=file, pull=args.pull, revision=plan.revision)
 
 
-def settle(api: Client, name: str, screen: Screen, timeout: float) -> int:
-    """Wait until stable and say so; raises with the culprit's reason when it does not get there."""
+def settle(api: Client, name: str, screen: Screen, timeout: float, *, changed: bool = True) -> int:
+    """Wait until stable and say so; raises with the culprit's reason when it does not get there.
+
+    A container without a health check is ready as soon as it runs, so one that was `changed` must also live for
+    `PROVEN` seconds: most that cannot work end at once.
+    """
     from zlayer.cli import follow
 
+    end = time.monotonic() + timeout
     summary = follow.until(api, name, screen, follow.stable, timeout=timeout)
+    while changed and any(c.health == "none" for c in api.containers(name)) and not follow.holds(api, name, PROVEN):
+        left = max(0.1, end - time.monotonic())
+        summary = follow.until(api, name, screen, follow.stable, timeout=left)
     count = sum(service.ready for service in summary.services)
     screen.note(f"{name} is stable: {count} replica{'s' if count != 1 else ''} ready")
     return 0

@@ -20,7 +20,10 @@ LOG_LINES = 10
 def watch(
     api: Client, name: str, timeout: float | None, *, look_again: float = LOOK_AGAIN
 ) -> Iterator[Deployment | ProgressEvent]:
-    """Summaries and progress, across restarts of the daemon. `Deadline` after `timeout` seconds in all."""
+    """Summaries and progress, across restarts of the daemon. `Deadline` after `timeout` seconds in all.
+
+    Without a timeout it waits for the daemon to come back however long that takes.
+    """
     end = None if timeout is None else time.monotonic() + timeout
     told: set[ProgressEvent] = set()
     while True:
@@ -39,8 +42,6 @@ def watch(
         except Deadline:
             continue
         except Unavailable:
-            if end is None:
-                raise
             time.sleep(0.2)
 
 
@@ -78,9 +79,13 @@ def until(
     screen: Screen,
     reached: Callable[[Deployment], bool],
     *,
-    timeout: float | None,
+    timeout: float,
+    goal: str = "stable",
 ) -> Deployment:
-    """Follow until `reached`. `Failed` or `Deadline` name the replica that is to blame and its last lines of log."""
+    """Follow until `reached`, which is `goal` in a word.
+
+    `Failed` or `Deadline` name the replica that is to blame, its reason and the last lines of its log.
+    """
     drawn = Progress(screen)
     try:
         for item in watch(api, name, timeout):
@@ -93,8 +98,19 @@ def until(
                     raise blamed(api, name, Failed, item.message or f"{name} failed")
     except Deadline:
         drawn.done()
-        raise blamed(api, name, Deadline, f"{name} was not stable after {timeout:g} seconds") from None
+        raise blamed(api, name, Deadline, f"{name} was not {goal} after {timeout:g} seconds") from None
     raise Unavailable(f"the daemon stopped telling about {name}")
+
+
+def holds(api: Client, name: str, seconds: float) -> bool:
+    """True when it stays stable that long; False as soon as it does not."""
+    try:
+        for item in watch(api, name, seconds, look_again=seconds):
+            if isinstance(item, Deployment) and not stable(item):
+                return False
+    except Deadline:
+        return True
+    return False
 
 
 def stable(summary: Deployment) -> bool:

@@ -8,14 +8,17 @@ import time
 
 from zlayer.cli import deploy, follow
 from zlayer.cli.render.logs import Prefixer
+from zlayer.cli.render.times import rfc3339
 from zlayer.cli.screen import Screen
 from zlayer.client.calls import LogQuery
 from zlayer.client.client import Client
-from zlayer.client.results import Deployment
+from zlayer.client.results import Accepted, Deployment
 from zlayer.model.errors import NotFound, Unsupported, ZlayerError
 
 STOP_TIMEOUT = 60.0
 INTERRUPTED = 130
+LAST_LINES = 0.2
+"""Seconds the logs have to show what was written before the end."""
 
 
 class Foreground:
@@ -25,21 +28,27 @@ class Foreground:
     this process is killed they run on.
     """
 
-    def __init__(self, api: Client, name: str, screen: Screen, args: argparse.Namespace) -> None:
+    def __init__(self, api: Client, accepted: Accepted, screen: Screen, args: argparse.Namespace) -> None:
         self._api = api
-        self._name = name
+        self._name = accepted.deployment
+        self._changed = accepted.changed
+        self._over = False
         self._screen = screen
         self._timeout: float = args.timeout
         self._prefixer = Prefixer(colour=screen.colour, prefix=not args.no_prefix, timestamps=args.timestamps)
 
     def run(self) -> int:
-        started = time.time()
+        logs = threading.Thread(target=self._logs, args=(time.time(),), daemon=True)
         try:
-            deploy.settle(self._api, self._name, self._screen, self._timeout)
-            threading.Thread(target=self._logs, args=(started,), daemon=True).start()
+            deploy.settle(self._api, self._name, self._screen, self._timeout, changed=self._changed)
+            logs.start()
             return self._stay()
         except KeyboardInterrupt:
             return self._stop()
+        finally:
+            if logs.ident:
+                logs.join(LAST_LINES)
+            self._over = True
 
     def _stay(self) -> int:
         """Return once it is stopped or gone without us."""
@@ -53,20 +62,24 @@ class Foreground:
         return 0
 
     def _logs(self, started: float) -> None:
-        """Print what is written, from the start of this `up`, across restarts of the daemon."""
-        since = started
+        """Print what is written, from the start of this `up`, without a gap when the daemon restarts."""
+        last: dict[str, str] = {}  # of each instance, when its latest line was written
         while True:
-            wanted = LogQuery(lines=None, since=f"{since:.3f}", follow=True)
+            since = min(last.values(), default=rfc3339(started))
             try:
-                for line in self._api.logs(self._name, wanted):
-                    self._screen.data(self._prefixer.line(line))
+                for line in self._api.logs(self._name, LogQuery(lines=None, since=since, follow=True)):
+                    at = rfc3339(line.at)
+                    if self._over:
+                        return
+                    if at > last.get(line.instance, ""):
+                        last[line.instance] = at
+                        self._screen.data(self._prefixer.line(line))
             except NotFound:
                 return
-            except ZlayerError:
+            except ZlayerError:  # the daemon is away; its containers write on
                 pass
             except OSError:  # nobody reads our output any more
                 return
-            since = time.time()
             time.sleep(0.5)
 
     def _stop(self) -> int:

@@ -29,6 +29,6 @@ def run(args: argparse.Namespace) -> int:
     api = link.client(args)
     name = link.deployment_named(api, args.deployment)
     api.stop(name, service=args.service, grace=args.time)
-    follow.until(api, name, screen, follow.stopped(args.service), timeout=(args.time or 30.0) + 60.0)
+    follow.until(api, name, screen, follow.stopped(args.service), timeout=(args.time or 30.0) + 60.0, goal="stopped")
     screen.note(f"{name}/{args.service} is stopped" if args.service else f"{name} is stopped")
     return 0

@@ -33,12 +33,12 @@ def run(args: argparse.Namespace) -> int:
     if args.dry_run:
         return deploy.show_plan(plan, screen, args.format)
     accepted = deploy.send(api, args, plan, screen, (text, file))
-    name = accepted.deployment or plan.deployment
+    name = accepted.deployment
     if args.background:
         screen.note(f"{name} is on its way; `zlayer ps` shows how it goes")
         return 0
     if args.detach:
-        return deploy.settle(api, name, screen, args.timeout)
+        return deploy.settle(api, name, screen, args.timeout, changed=accepted.changed)
     from zlayer.cli.foreground import Foreground
 
-    return Foreground(api, name, screen, args).run()
+    return Foreground(api, accepted, screen, args).run()

@@ -93,7 +93,7 @@ class Plan(Record):
 class Accepted(Record):
     """A wish made durable. `changed` False: it was so already and nothing will be touched."""
 
-    deployment: str = ""
+    deployment: str
     revision: int = 0
     changed: bool = True
 

@@ -5,12 +5,14 @@ from pathlib import Path
 
 import pytest
 
+from zlayer.cli import deploy
 from zlayer.model import errors
 from zlayer.testing.api_samples import Cli, container, deployment, line, plan, service
 from zlayer.testing.scripted_daemon import Answer, ScriptedDaemon, error_answer, ndjson, server_events
 
 PLAN, DEPLOY = "POST /api/v1/deployments:plan", "POST /api/v1/deployments"
 EVENTS = "GET /api/v1/deployments/shop/events"
+INSTANCES = "GET /api/v1/instances"
 ACCEPTED = Answer({"deployment": "shop", "revision": 3, "changed": True}, 202)
 
 
@@ -32,6 +34,7 @@ def test_waits_until_it_is_stable(daemon: ScriptedDaemon, cli: Cli, spec: Path) 
             ("", {"kind": "instance.ready", "message": "replica 1 is ready", "service": "web"}),
             ("status", deployment("shop")),
         ),
+        INSTANCES: Answer([container()]),
     }
     done = cli("deploy")
     assert (done.code, done.out) == (0, "")
@@ -49,7 +52,7 @@ def test_waits_until_it_is_stable(daemon: ScriptedDaemon, cli: Cli, spec: Path) 
 def test_a_running_deployment_of_which_something_old_lives_is_not_stable(daemon: ScriptedDaemon, cli: Cli) -> None:
     unsettled = deployment("shop", "running", service(settled=False))
     daemon.routes |= {PLAN: Answer(plan()), DEPLOY: ACCEPTED, EVENTS: server_events(("status", unsettled)),
-                      "GET /api/v1/instances": Answer([])}  # fmt: skip
+                      INSTANCES: Answer([])}  # fmt: skip
     assert cli("deploy", "--timeout", "0.2").code == 4
 
 
@@ -77,7 +80,7 @@ def test_a_failure_names_the_replica_its_reason_and_its_last_words(daemon: Scrip
         PLAN: Answer(plan("create")),
         DEPLOY: ACCEPTED,
         EVENTS: server_events(("status", failed)),
-        "GET /api/v1/instances": Answer([container(state="exited", exit_code=3, reason="exit code 3")]),
+        INSTANCES: Answer([container(state="exited", exit_code=3, reason="exit code 3")]),
         "GET /api/v1/instances/shop-web-1-a1b2/logs": ndjson(line("panic: no config")),
     }
     done = cli("deploy")
@@ -90,12 +93,37 @@ def test_a_failure_names_the_replica_its_reason_and_its_last_words(daemon: Scrip
     ]
 
 
+def test_what_nothing_checks_must_live_a_while(
+    daemon: ScriptedDaemon, cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(deploy, "PROVEN", 0.1)
+    up, restarting = deployment("shop"), deployment("shop", "deploying", service(ready=0))
+    daemon.routes |= {
+        PLAN: Answer(plan("create")),
+        DEPLOY: ACCEPTED,
+        EVENTS: [server_events(("status", up)), server_events(("status", restarting)), server_events(("status", up))],
+        INSTANCES: Answer([container(health="none")]),
+    }
+    assert cli("deploy").code == 0
+    assert len(daemon.seen(EVENTS)) == 4  # stable, not held, stable again, held
+
+
+def test_what_was_not_changed_need_not_prove_itself(daemon: ScriptedDaemon, cli: Cli) -> None:
+    daemon.routes |= {
+        PLAN: Answer(plan("keep")),
+        DEPLOY: Answer({"deployment": "shop", "revision": 2, "changed": False}, 202),
+        EVENTS: server_events(("status", deployment("shop"))),
+    }
+    assert cli("deploy").code == 0
+    assert daemon.seen(INSTANCES) == []
+
+
 def test_too_slow_is_a_deadline_that_says_who(daemon: ScriptedDaemon, cli: Cli) -> None:
     daemon.routes |= {
         PLAN: Answer(plan("create")),
         DEPLOY: ACCEPTED,
         EVENTS: server_events(("status", deployment("shop", "deploying", service(ready=0)))),
-        "GET /api/v1/instances": Answer([container(state="pending", health="none", reason="pulling nginx")]),
+        INSTANCES: Answer([container(state="pending", health="none", reason="pulling nginx")]),
         "GET /api/v1/instances/shop-web-1-a1b2/logs": ndjson(),
     }
     done = cli("deploy", "--timeout", "0.2")

@@ -11,7 +11,7 @@ from threading import Event
 import pytest
 
 from zlayer.model.errors import Unsupported
-from zlayer.testing.api_samples import Cli, deployment, line, plan, service
+from zlayer.testing.api_samples import Cli, container, deployment, line, plan, service
 from zlayer.testing.scripted_daemon import Answer, Request, ScriptedDaemon, error_answer, ndjson, server_events
 
 EVENTS = "GET /api/v1/deployments/shop/events"
@@ -29,6 +29,7 @@ def accepted(daemon: ScriptedDaemon, tmp_path: Path, monkeypatch: pytest.MonkeyP
         "POST /api/v1/deployments": Answer({"deployment": "shop", "revision": 3, "changed": True}, 202),
         LOGS: ndjson(line("hello"), line("oops", 2, "stderr"), held=True),
         EVENTS: server_events(("status", deployment("shop"))),
+        "GET /api/v1/instances": Answer([container()]),
     }
 
 
@@ -66,6 +67,18 @@ def test_logs_are_followed_until_ctrl_c_stops_it(daemon: ScriptedDaemon) -> None
     assert "stopping shop (Ctrl-C again kills)" in err
     assert "Traceback" not in err
     assert [request.body for request in daemon.seen(STOP)] == [{}]
+
+
+def test_logs_go_on_where_they_broke_off(daemon: ScriptedDaemon) -> None:
+    later = line("later") | {"at": "2026-01-01T00:00:09.000000Z"}
+    daemon.routes[LOGS] = [ndjson(line("hello")), ndjson(line("hello"), later, held=True)]
+    daemon.routes[STOP] = stopping(daemon, until=lambda request: True)
+    with up(daemon) as running:
+        assert running.stdout
+        assert [running.stdout.readline() for _ in range(2)] == ["web-1 | hello\n", "web-1 | later\n"]
+        running.send_signal(signal.SIGINT)
+        running.communicate(timeout=20)
+    assert "since=2026-01-01T00%3A00%3A00.000000Z" in daemon.seen(LOGS)[1].target
 
 
 def test_a_second_ctrl_c_kills(daemon: ScriptedDaemon) -> None:

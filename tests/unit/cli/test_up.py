@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from zlayer.testing.api_samples import Cli, deployment, plan
+from zlayer.testing.api_samples import Cli, container, deployment, plan
 from zlayer.testing.scripted_daemon import Answer, ScriptedDaemon, server_events
 
 PLAN, DEPLOY = "POST /api/v1/deployments:plan", "POST /api/v1/deployments"
@@ -18,6 +18,7 @@ def accepted(daemon: ScriptedDaemon, tmp_path: Path, monkeypatch: pytest.MonkeyP
     daemon.routes |= {
         PLAN: Answer(plan("create")),
         DEPLOY: Answer({"deployment": "shop", "revision": 3, "changed": True}, 202),
+        "GET /api/v1/instances": Answer([container()]),
     }
 
 
