@@ -33,7 +33,7 @@ def register(parser: ArgumentParser) -> None:
 
 
 def run(args: Namespace) -> int:
-    paths, options = _paths(args), _options(args)
+    paths, options = paths_of(args), options_of(args)
     if args.daemon:
         from zlayer.daemon.detach import start
 
@@ -46,7 +46,7 @@ def run(args: Namespace) -> int:
     return 0
 
 
-def _paths(args: Namespace) -> Paths:
+def paths_of(args: Namespace) -> Paths:
     from pathlib import Path
 
     from zlayer.model.paths import Paths
@@ -54,7 +54,7 @@ def _paths(args: Namespace) -> Paths:
     return Paths.of(Path(args.data_dir) if args.data_dir else None)
 
 
-def _options(args: Namespace) -> Options:
+def options_of(args: Namespace) -> Options:
     from zlayer.daemon.options import Options
 
     return Options(

@@ -33,7 +33,7 @@ class LogFile:
     """Appends lines; at `cap` bytes the file becomes `.1`, `.1` becomes `.2`, and `keep` old ones are kept.
 
     Safe from several threads. `reopen` is for a rotation done by others (SIGHUP). A full disk loses lines, never
-    the daemon: what cannot be written is dropped.
+    the daemon: what cannot be written is dropped, and so is what comes after `close`.
     """
 
     def __init__(self, path: Path, *, cap: Bytes = CAP, keep: int = KEEP, echo: IO[str] | None = None) -> None:
@@ -54,7 +54,7 @@ class LogFile:
                 if self._echo is not None:
                     self._echo.write(text)
                     self._echo.flush()
-            except OSError:
+            except (OSError, ValueError):  # a full disk; a line after the end
                 return
 
     def flush(self) -> None:

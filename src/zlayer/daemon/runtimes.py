@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
-from zlayer.model.errors import Unavailable
-from zlayer.runtime.oci.probe import ENGINES, find_tools
+from zlayer.model.paths import Paths
+from zlayer.runtime.oci.driver import OciRuntime
+from zlayer.runtime.oci.site import ENGINES
 
 
-async def probe_runtimes(run: Path, cgroup_parent: str, selected: str) -> list[dict[str, Any]]:  # Any: JSON values
+async def probe_runtimes(paths: Paths, cgroup_parent: str, selected: str) -> list[dict[str, Any]]:  # Any: JSON values
     """One entry per engine; `selected` is the engine this daemon uses. Results of a boot are remembered."""
-    return [await _entry(run, cgroup_parent, name, selected) for name in ENGINES]
+    return [await _entry(paths, cgroup_parent, name, selected) for name in ENGINES]
 
 
-async def _entry(run: Path, cgroup_parent: str, name: str, selected: str) -> dict[str, Any]:
-    entry = {"name": name, "ok": True, "engine": "", "reason": "", "fix": "", "selected": name == selected}
-    try:
-        tools = await find_tools(run, cgroup_parent, name)
-    except Unavailable as error:
-        return {**entry, "ok": False, "reason": error.message, "fix": error.hint}
-    return {**entry, "engine": str(tools.engine)}
+async def _entry(paths: Paths, cgroup_parent: str, name: str, selected: str) -> dict[str, Any]:
+    probe = await OciRuntime(paths.containers, paths.run, cgroup_parent, name).probe()
+    return {
+        "name": name,
+        "ok": probe.ok,
+        "engine": probe.engine,
+        "reason": probe.reason,
+        "fix": probe.fix,
+        "selected": name == selected,
+    }

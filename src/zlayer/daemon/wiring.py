@@ -75,7 +75,7 @@ async def drivers(paths: Paths, config: Config) -> AsyncIterator[Drivers]:
         images = LocalImages(paths.root, config.registries)
         snapshots = OverlaySnapshots(LayerStore(paths.layers), paths.containers)
         machine = Machine(runtime, images, snapshots, network, paths, time.time)
-        yield Drivers(store, machine, node, partial(probe_runtimes, paths.run, parent, engine.partition(" ")[0]))
+        yield Drivers(store, machine, node, partial(probe_runtimes, paths, parent, engine.partition(" ")[0]))
 
 
 async def _working(runtime: Runtime) -> str:

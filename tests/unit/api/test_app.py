@@ -1,4 +1,4 @@
-"""The application as a whole: health, deployments and their life over the trusted door, and the OpenAPI document."""
+"""The OpenAPI document, made of zlayer.api.answers and zlayer.api.objects: every description is true."""
 
 from __future__ import annotations
 
@@ -7,111 +7,114 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
+from zlayer.api import answers, bodies, objects
+from zlayer.api.answer import documented, ref
+from zlayer.api.app import ROUTERS
+from zlayer.api.area import area
+from zlayer.api.authorise import authorise
+from zlayer.runtime.contract import CreateRequest
 from zlayer.testing.builders import spec_text
+from zlayer.testing.fake_machine import Behaviour
 
-from .conftest import StackFactory
+from .conftest import Stack, StackFactory
 
 pytestmark = pytest.mark.anyio
 V1 = "/api/v1"
+SHOP = f"{V1}/deployments/shop"
+NAMED = f"{V1}/deployments/{{deployment}}"
+SPEC = {"spec": spec_text("shop", web={}), "file": "shop.yml"}
+REQUESTS: tuple[tuple[str, str, str, Any], ...] = (
+    ("GET", "/health/live", "/health/live", None),
+    ("GET", "/health/ready", "/health/ready", None),
+    ("GET", f"{V1}/status", f"{V1}/status", None),
+    ("GET", f"{V1}/nodes", f"{V1}/nodes", None),
+    ("GET", f"{V1}/runtimes", f"{V1}/runtimes", None),
+    ("POST", f"{V1}/validate", f"{V1}/validate", {"spec": "bogus: 1"}),
+    ("POST", f"{V1}/deployments:plan", f"{V1}/deployments:plan", SPEC),
+    ("POST", f"{V1}/deployments", f"{V1}/deployments", SPEC),
+    ("POST", f"{V1}/deploy", f"{V1}/deploy", SPEC),
+    ("PUT", NAMED, SHOP, SPEC),
+    ("GET", f"{V1}/deployments", f"{V1}/deployments", None),
+    ("GET", NAMED, SHOP, None),
+    ("GET", f"{NAMED}/services", f"{SHOP}/services", None),
+    ("GET", f"{NAMED}/services/{{service}}", f"{SHOP}/services/web", None),
+    ("GET", f"{NAMED}/services/{{service}}/containers", f"{SHOP}/services/web/containers", None),
+    ("POST", f"{NAMED}/services/{{service}}/exec", f"{SHOP}/services/web/exec", {"command": ["id"]}),
+    ("POST", f"{NAMED}/services/{{service}}/scale", f"{SHOP}/services/web/scale", {"replicas": 1}),
+    ("POST", f"{NAMED}/scale", f"{SHOP}/scale", {"services": {"web": 1}}),
+    ("GET", f"{V1}/instances", f"{V1}/instances", None),
+    ("GET", f"{V1}/images", f"{V1}/images", None),
+    ("GET", f"{V1}/images/{{reference}}", f"{V1}/images/example.test/app:1", None),
+    ("GET", f"{NAMED}/logs", f"{SHOP}/logs", None),
+    ("GET", f"{V1}/events", f"{V1}/events", None),
+    ("POST", f"{V1}/run", f"{V1}/run", {"image": "example.test/app:1", "rm": True, "command": ["once"]}),
+    ("POST", f"{NAMED}/stop", f"{SHOP}/stop", {"service": "web"}),
+    ("POST", f"{NAMED}/start", f"{SHOP}/start", {}),
+    ("DELETE", NAMED, SHOP, None),
+)
 
 
-async def test_health_says_ready_once_recovered_and_stopping_when_told(stack: StackFactory) -> None:
-    async with stack() as s:
-        ready = await s.client.request("GET", "/health/ready")
-        assert (ready.status, ready.json()["status"]) == (200, "ok")
-        s.services.stopping.set()
-        assert (await s.client.request("GET", "/health/ready")).status == 503
-        assert (await s.client.request("GET", "/health/live")).status == 200
+def script(request: CreateRequest) -> Behaviour:
+    return Behaviour(exit_after=0.0 if "once" in request.argv else None, output=(("stdout", b"hello\n"),))
 
 
-async def test_a_deployment_from_plan_to_gone(stack: StackFactory) -> None:
-    async with stack() as s:
-        body = {"spec": spec_text("shop", web={"scale": {"mode": "fixed", "replicas": 2}}), "file": "shop.yml"}
-        plan = (await s.client.request("POST", f"{V1}/deployments:plan", body)).json()
-        assert plan["summary"] == {"create": 2, "replace": 0, "remove": 0, "keep": 0}
-        done = await s.client.request("POST", f"{V1}/deployments", {**body, "revision": plan["revision"]})
-        assert (done.status, done.json()) == (202, {"deployment": "shop", "revision": 1, "changed": True})
-        listed = (await s.client.request("GET", f"{V1}/deployments")).json()
-        assert [one["name"] for one in listed] == ["shop"]  # what was answered is seen at once
-        await s.until(lambda: s.views.deployment("shop")["status"] == "running")
-        again = (await s.client.request("PUT", f"{V1}/deployments/shop", body)).json()
-        assert again == {"deployment": "shop", "revision": 1, "changed": False}
-        rows = (await s.client.request("GET", f"{V1}/deployments/shop/services/web/containers")).json()
-        assert [row["replica"] for row in rows] == [1, 2]
-        assert (await s.client.request("DELETE", f"{V1}/deployments/shop")).status == 202
-        await s.until(lambda: not s.views.deployments())
-        assert (await s.client.request("GET", f"{V1}/deployments/shop")).status == 404
-
-
-async def test_stop_start_scale_and_the_spec_text(stack: StackFactory) -> None:
-    async with stack() as s:
-        await s.deploy(web={"scale": {"mode": "manual"}})
-        text = await s.client.request("GET", f"{V1}/deployments/shop/spec")
-        assert text.headers["content-type"].startswith("application/yaml")
-        assert b"example.test/app:1" in text.body
-        scaled = await s.client.request("POST", f"{V1}/deployments/shop/scale", {"services": {"web": 3}})
-        assert scaled.status == 202
-        await s.until(lambda: s.views.service("shop", "web")["ready"] == 3)
-        one = await s.client.request("POST", f"{V1}/deployments/shop/services/web/scale", {"replicas": 1})
-        assert one.status == 202
-        assert (await s.client.request("POST", f"{V1}/deployments/shop/stop", {"service": "web"})).status == 202
-        await s.until(lambda: s.views.service("shop", "web")["running"] == 0)
-        assert (await s.client.request("POST", f"{V1}/deployments/shop/start")).status == 202
-        await s.until(lambda: s.views.service("shop", "web")["ready"] == 1)
-
-
-async def test_a_revision_that_is_not_the_latest_is_a_conflict(stack: StackFactory) -> None:
-    async with stack() as s:
-        await s.deploy()
-        body = {"spec": spec_text("shop", web={}), "revision": 7}
-        reply = await s.client.request("POST", f"{V1}/deployments", body)
-        assert (reply.status, reply.json()["code"]) == (409, "conflict")
-        wrong_name = await s.client.request("PUT", f"{V1}/deployments/other", {"spec": spec_text("shop", web={})})
-        assert wrong_name.status == 422
-
-
-async def test_status_counts_what_runs(stack: StackFactory) -> None:
-    async with stack() as s:
-        await s.deploy()
-        status = (await s.client.request("GET", f"{V1}/status")).json()
-        assert (status["deployments"], status["instances"]) == (1, {"running": 1, "total": 1})
-        assert status["rss_bytes"] > 1 << 20
-
-
-async def test_validate_tells_every_problem_and_keeps_nothing(stack: StackFactory) -> None:
-    async with stack() as s:
-        good = await s.client.request("POST", f"{V1}/validate", {"spec": spec_text("shop", web={})})
-        assert good.json() == {"valid": True, "errors": []}
-        bad = {"spec": "version: v1\ndeployment: shop\nservices:\n  web: {imag: x}\n  db: {bogus: 1}\n"}
-        found = (await s.client.request("POST", f"{V1}/validate", bad)).json()
-        assert not found["valid"]
-        assert {error["line"] for error in found["errors"]} >= {4, 5}
-        assert s.views.deployments() == []
-
-
-async def test_the_openapi_document_describes_what_is_answered(stack: StackFactory) -> None:
-    async with stack() as s:
+async def test_what_is_answered_is_what_is_described(stack: StackFactory) -> None:
+    async with stack(script) as s:
         await s.deploy()
         document = (await s.client.request("GET", "/openapi.json")).json()
         assert document["openapi"] == "3.1.0"
-        targets = {
-            "/health/live": "/health/live",
-            f"{V1}/status": f"{V1}/status",
-            f"{V1}/nodes": f"{V1}/nodes",
-            f"{V1}/runtimes": f"{V1}/runtimes",
-            f"{V1}/images": f"{V1}/images",
-            f"{V1}/images/{{reference}}": f"{V1}/images/example.test/app:1",
-            f"{V1}/instances": f"{V1}/instances",
-            f"{V1}/instances/{{instance}}/stats": f"{V1}/instances/{s.views.instances()[0]['id']}/stats",
-            f"{V1}/deployments": f"{V1}/deployments",
-            f"{V1}/deployments/{{deployment}}": f"{V1}/deployments/shop",
-            f"{V1}/deployments/{{deployment}}/services/{{service}}": f"{V1}/deployments/shop/services/web",
-        }
-        for path, target in targets.items():
-            reply = await s.client.request("GET", target)
-            assert reply.status == 200, (target, reply.body)
-            content = document["paths"][path]["get"]["responses"]["200"]["content"]["application/json"]
-            Draft202012Validator({**content["schema"], "components": document["components"]}).validate(reply.json())
+        [row] = s.views.instances()
+        by_id = tuple(
+            ("GET", f"{V1}/instances/{{instance}}{more}", f"{V1}/instances/{row['id']}{more}", None)
+            for more in ("", "/stats", "/logs")
+        )
+        for method, path, target, body in (*by_id, *REQUESTS):
+            await check(s, document, (method, path), target, body)
+
+
+async def check(s: Stack, document: dict[str, Any], operation: tuple[str, str], target: str, body: Any) -> None:
+    method, path = operation
+    reply = await s.client.request(method, target, body)
+    responses = document["paths"][path][method.lower()]["responses"]
+    assert str(reply.status) in responses, (operation, reply.body)
+    assert reply.status < 300, (operation, reply.body)
+    media_type = reply.headers["content-type"].partition(";")[0]
+    schema = {**responses[str(reply.status)]["content"][media_type]["schema"], "components": document["components"]}
+    values = reply.lines() if media_type.endswith("ndjson") else [reply.json()]
+    assert values, operation
+    for value in values:
+        Draft202012Validator(schema).validate(value)
+
+
+async def test_problems_are_what_is_described(stack: StackFactory) -> None:
+    async with stack() as s:
+        document = (await s.client.request("GET", "/openapi.json")).json()
+        schema = {"$ref": "#/components/schemas/ProblemDocument", "components": document["components"]}
+        broken = {"spec": "version: v1\ndeployment: shop\nservices:\n  web: {imag: x}\n"}
+        for reply in (
+            await s.client.request("GET", SHOP),
+            await s.client.request("POST", f"{V1}/deployments", broken),
+            await s.client.request("POST", f"{V1}/run", {}),
+        ):
+            Draft202012Validator(schema).validate(reply.json())
+
+
+def test_every_model_says_what_it_is_by_name_and_refuses_more() -> None:
+    models = [
+        model
+        for module in (answers, objects, bodies)
+        for model in vars(module).values()
+        if isinstance(model, type) and model.__module__ == module.__name__ and hasattr(model, "model_config")
+    ]
+    assert len(models) > 25
+    assert [model.__name__ for model in models if model.model_config.get("extra") != "forbid"] == []
+    assert ref(answers.LogItem) == {"$ref": "#/components/schemas/LogItem"}
+    assert set(documented(answers.Status, errors=(404,))) == {200, 401, 403, 404}
+
+
+def test_a_router_asks_for_rights_by_itself() -> None:
+    assert [each.dependency for each in area(tag="x").dependencies] == [authorise]
+    assert all(authorise in {each.dependency for each in router.dependencies} for router in ROUTERS)
 
 
 async def test_every_operation_is_described(stack: StackFactory) -> None:

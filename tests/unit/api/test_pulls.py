@@ -15,8 +15,6 @@ from zlayer.model.base import Bytes
 from zlayer.model.errors import NotFound
 from zlayer.testing.fake_images import FakeImages
 
-from .conftest import StackFactory
-
 pytestmark = pytest.mark.anyio
 REFERENCE = "example.test/app:1"
 
@@ -59,32 +57,3 @@ async def test_the_error_of_a_pull_comes_bare() -> None:
 
     with pytest.raises(NotFound):
         await pull(images, REFERENCE, policy="always", platform=None, tell=tell)
-
-
-async def test_pull_list_inspect_remove(stack: StackFactory) -> None:
-    async with stack() as s:
-        body = {"reference": REFERENCE, "policy": "always"}
-        pulled = (await s.client.request("POST", "/api/v1/images/pull", body)).lines()
-        assert pulled[-1]["image"]["reference"] == REFERENCE
-        listed = (await s.client.request("GET", "/api/v1/images")).json()
-        assert [one["reference"] for one in listed] == [REFERENCE]
-        assert (await s.client.request("GET", f"/api/v1/images/{REFERENCE}")).json()["config"]["cmd"] == ["serve"]
-        assert (await s.client.request("DELETE", f"/api/v1/images/{REFERENCE}")).status == 200
-        assert (await s.client.request("GET", f"/api/v1/images/{REFERENCE}")).status == 404
-
-
-async def test_an_image_in_use_stays(stack: StackFactory) -> None:
-    async with stack() as s:
-        await s.deploy()
-        assert (await s.client.request("DELETE", f"/api/v1/images/{REFERENCE}")).status == 409
-
-
-async def test_a_pull_that_fails_says_why_in_the_stream(stack: StackFactory) -> None:
-    async with stack() as s:
-
-        def absent(reference: str) -> None:
-            raise NotFound(f"no image {reference}", hint="spell it right")
-
-        s.images.fault = absent
-        [line] = (await s.client.request("POST", "/api/v1/images/pull", {"reference": REFERENCE})).lines()
-        assert (line["error"]["code"], line["error"]["hint"]) == ("not_found", "spell it right")

@@ -88,7 +88,7 @@ async def service_logs(  # noqa: PLR0913, PLR0917 - each is a query parameter
     since: Since = None,
     instance: Slot = None,
 ) -> Response:
-    api.views.service(deployment, service)
+    api.views.check_service(deployment, service)
     if instance is not None:
         api.views.of_service(deployment, service, instance)
 
@@ -117,7 +117,7 @@ async def exec_once(api: Api, request: Request, deployment: str, service: str, b
 @router.websocket(f"{SERVICE}/exec")
 async def exec_live(api: Api, websocket: WebSocket, deployment: str, service: str) -> None:
     """First message: an ExecStart as JSON. Then frames as `channel` describes; last `{"exit_code": n}`."""
-    api.views.service(deployment, service)
+    api.views.check_service(deployment, service)
     start = await first_message(websocket, ExecStart)
     target = api.views.resolve(deployment, service, start.slot)
     async with await api.agent.exec(target, exec_request(start)) as session:

@@ -1,4 +1,4 @@
-"""`run`: its events, its output, its end; and what is left when a client hangs up or the daemon stops."""
+"""One-offs (zlayer.api.routes.run, zlayer.api.oneoff): events, output, end, and what is left when someone goes away."""
 
 from __future__ import annotations
 
