@@ -9,6 +9,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
 from functools import partial
+from importlib.util import find_spec
 from typing import cast
 
 import anyio
@@ -65,7 +66,7 @@ def run(
             with open_doors(paths, config) as doors:
                 anyio.run(
                     partial(_serve, paths, config, doors, file, on_ready=on_ready, assemble=assemble),
-                    backend_options={"use_uvloop": True},
+                    backend_options={"use_uvloop": find_spec("uvloop") is not None},
                 )
         except* ZlayerError as group:
             failure = first_of(group)
