@@ -14,7 +14,6 @@ from zlayer.image.extract_paths import WHITEOUT, Directories, clean_path, is_dir
 from zlayer.image.tar_reader import Archive, Limits, Member, shown
 from zlayer.image.tar_source import Stream
 from zlayer.image.trees import remove_at
-from zlayer.model.base import Bytes
 from zlayer.model.errors import Corrupt, Denied, Exhausted, Failed, ZlayerError
 
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -28,7 +27,7 @@ class LayerResult:
     """`entries`: files, links, directories and whiteouts in the archive. `size`: bytes of file content."""
 
     entries: int
-    size: Bytes
+    size: int
 
 
 def extract_layer(stream: Stream, target: Path, *, limits: Limits | None = None, devices: bool = True) -> LayerResult:
@@ -62,7 +61,7 @@ class _Unpacker:
                 self._finish_directory(path, described)
         finally:
             self._directories.close()
-        return LayerResult(entries, Bytes(self._archive.size))
+        return LayerResult(entries, self._archive.size)
 
     def _place(self, member: Member) -> None:
         try:

@@ -127,7 +127,11 @@ class LayerStore:
 
 
 def _alive(pid: int) -> bool:
-    return Path(f"/proc/{pid}").exists()
+    """A zombie is not: nobody may be there to reap it."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 def _translated(error: OSError, what: str) -> Exhausted | Failed:
