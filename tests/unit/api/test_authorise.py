@@ -115,3 +115,9 @@ async def test_a_route_missing_from_the_table_stops_the_daemon_from_starting(
 async def test_routes_are_listed_with_their_methods(stack: StackFactory) -> None:
     async with stack() as s:
         assert set(routes_of(core_app(s.services))) == set(TABLE)
+
+
+def test_the_reference_page_names_every_route() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "reference-api.md").read_text()
+    absent = [path for _, path in TABLE if not re.search(rf"{re.escape(path)}(?![\w/{{:])", page)]
+    assert absent == []
