@@ -17,7 +17,7 @@ zlayer exec web -r 2 -- env             in replica 2
 
 def register(parser: argparse.ArgumentParser) -> None:
     parser.usage = "zlayer exec [options] SERVICE -- COMMAND [ARG...]"
-    parser.add_argument("service", help="a service, or DEPLOYMENT/SERVICE")
+    parser.add_argument("service", help="a service, DEPLOYMENT/SERVICE, or a one-off")
     parser.add_argument("-i", "--interactive", action="store_true", help="pass stdin on")
     parser.add_argument("-t", "--tty", action="store_true", help="with a terminal")
     parser.add_argument("-e", "--env", action="append", default=[], metavar="K=V", help="set; K alone takes ours")
@@ -47,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
 
     tty = want_tty(args.tty)
     api = link.client(args)
-    deployment, service = link.deployment_of(api, args.service, args.deployment)
+    deployment, service = link.container_of(api, args.service, args.deployment)
     request: dict[str, object] = {
         "command": args.command,
         "env": environment(args.env),

@@ -12,7 +12,11 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from argparse import Namespace
 
+    from zlayer.client.results import Container
     from zlayer.model.paths import Paths
+
+ONE_OFF = "_run"
+"""The deployment of what `zlayer run` made (model.instance, which is slow to load)."""
 
 
 def client(args: Namespace, *, start: bool = True) -> Client:
@@ -61,6 +65,29 @@ def deployment_of(api: Client, service: str, named: str | None) -> tuple[str, st
         f"several deployments have a service {service!r}: {', '.join(sorted(having))}",
         hint=f"say which: --deployment {min(having)}",
     )
+
+
+def container_of(api: Client, word: str, named: str | None) -> tuple[str, str]:
+    """As `deployment_of`; a word that is no service may be a one-off's name or id: then `_run` and its id."""
+    from zlayer.model.errors import NotFound
+
+    try:
+        return deployment_of(api, word, named)
+    except NotFound:
+        if named or (found := one_off(api, word)) is None:
+            raise
+        return ONE_OFF, found.id
+
+
+def one_off(api: Client, word: str) -> Container | None:
+    """The one-off of that id, or the newest of that name."""
+    return meant(api.containers(ONE_OFF), word)
+
+
+def meant(listed: tuple[Container, ...], word: str) -> Container | None:
+    """The one of these with that id, or the newest with that name."""
+    found = [c for c in listed if word in {c.id, c.service}]
+    return max(found, key=lambda c: (c.id == word, c.created_at or ""), default=None)
 
 
 def deployment_named(api: Client, name: str | None) -> str:

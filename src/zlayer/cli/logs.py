@@ -23,7 +23,7 @@ zlayer logs web -i 2 --since 10m -n all   replica 2, the last ten minutes
 
 
 def register(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("service", nargs="?", help="a service, DEPLOYMENT/SERVICE, or nothing for all")
+    parser.add_argument("service", nargs="?", help="a service, DEPLOYMENT/SERVICE, a one-off, or nothing for all")
     parser.add_argument("-f", "--follow", action="store_true", help="go on until Ctrl-C")
     add_deployment(parser)
     parser.add_argument("-i", "--instance", metavar="N", help="only this replica, by number or id")
@@ -63,5 +63,7 @@ def lines(api: Client, args: argparse.Namespace) -> Iterator[LogLine]:
 
             raise Invalid("a replica number needs its service", hint="zlayer logs SERVICE -i N")
         return api.logs(link.deployment_named(api, args.deployment), wanted)
-    name, service = link.deployment_of(api, args.service, args.deployment)
+    name, service = link.container_of(api, args.service, args.deployment)
+    if name == link.ONE_OFF:
+        return api.instance_logs(service, wanted)
     return api.logs(name, wanted.but(service=service, replica=replica))

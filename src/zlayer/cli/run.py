@@ -12,7 +12,7 @@ zlayer run --rm alpine:3.20 echo hello
 zlayer run --rm -it alpine:3.20 sh
 zlayer run --rm -v ./src:/src:ro -w /src python:3.12 python -m unittest
 tar c . | zlayer run --rm -i alpine:3.20 tar t
-zlayer run -d --name queue redis:7
+zlayer run -d --name queue redis:7     then: logs queue, exec queue, rm queue
 """
 
 ERROR_CODE = 125

@@ -14,6 +14,7 @@ VERBS: dict[str, tuple[str, str, str]] = {
     "scale": ("scale", "Change how many replicas a service has", DAILY),
     "stop": ("stop", "Stop a deployment or a service, and keep it", DAILY),
     "run": ("run", "Run one container to its end", DAILY),
+    "rm": ("rm", "End and remove one-off containers", DAILY),
     "events": ("events", "Show what happened, or follow it", DAILY),
     "pull": ("pull", "Pull an image", IMAGES),
     "image": ("image", "List, inspect or remove images", IMAGES),

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from zlayer.control.view import Picture, View
 from zlayer.model import keys
 from zlayer.model.errors import Compacted, Invalid, NotFound
-from zlayer.model.instance import Deployment, Event, InstanceStatus, Service
+from zlayer.model.instance import ONE_OFF, Deployment, Event, InstanceStatus, Service
 from zlayer.plan.seen import Seen
 from zlayer.plan.summary import Summary, summarise
 from zlayer.store.contract import Store
@@ -69,6 +69,13 @@ class Views:
         known = ", ".join(s["name"] for s in document["services"]) or "none"
         raise NotFound(f"deployment {name} has no service {service}", hint=f"its services: {known}")
 
+    def check_service(self, name: str, service: str) -> None:
+        """`NotFound` unless the deployment has the service, or `_run` a one-off of that name."""
+        if name == ONE_OFF:
+            self.of_service(name, service)
+        else:
+            self.service(name, service)
+
     def instances(self, deployment: str | None = None, service: str | None = None) -> list[Json]:
         picture = self.picture()
         if deployment is not None and deployment not in picture.instances:
@@ -99,7 +106,8 @@ class Views:
     def of_service(self, deployment: str | None, service: str, slot: int | None = None) -> list[Seen]:
         """All instances of a service, the ended ones that are kept too, oldest first. `NotFound` when there is none."""
         picture = self.picture()
-        if deployment is None and (direct := picture.find(service)) is not None:
+        direct = picture.find(service)
+        if direct is not None and deployment in (None, direct.instance.deployment):
             return [direct]
         if deployment is not None and deployment not in picture.instances:
             self._deployment(deployment)

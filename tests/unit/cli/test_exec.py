@@ -14,7 +14,7 @@ def test_environment_as_docker_reads_it(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_a_service_that_is_not_there(daemon: ScriptedDaemon, cli: Cli) -> None:
-    daemon.routes["GET /api/v1/deployments"] = Answer([deployment("shop")])
+    daemon.routes |= {"GET /api/v1/deployments": Answer([deployment("shop")]), "GET /api/v1/instances": Answer([])}
     done = cli("exec", "wep", "--", "ls")
     assert done.code == 1
     assert "did you mean 'web'?" in done.err

@@ -9,7 +9,7 @@ from zlayer.cli import link
 from zlayer.client.client import Client
 from zlayer.client.transport import Address
 from zlayer.model import errors
-from zlayer.testing.api_samples import deployment, service
+from zlayer.testing.api_samples import container, deployment, service
 from zlayer.testing.scripted_daemon import Answer, ScriptedDaemon
 
 
@@ -99,3 +99,17 @@ def test_a_running_daemon_is_used_in_silence(daemon: ScriptedDaemon, capsys: pyt
     assert link.client(args).address.path == str(daemon.data_dir / "zlayer.sock")
     assert daemon.requests == []
     assert capsys.readouterr().err == ""
+
+
+def test_what_is_no_service_may_be_a_one_off(daemon: ScriptedDaemon, api: Client) -> None:
+    listed(daemon, shop=("web",))
+    old = container(deployment="_run", service="queue", id="run-queue-1-a", created_at="2026-01-01T00:00:00Z")
+    new = old | {"id": "run-queue-1-b", "created_at": "2026-01-02T00:00:00Z"}
+    daemon.routes["GET /api/v1/instances"] = Answer([new, old])
+    assert link.container_of(api, "web", None) == ("shop", "web")
+    assert link.container_of(api, "queue", None) == ("_run", "run-queue-1-b")
+    assert link.container_of(api, "run-queue-1-a", None) == ("_run", "run-queue-1-a")
+    with pytest.raises(errors.NotFound):
+        link.container_of(api, "quue", None)
+    with pytest.raises(errors.NotFound):
+        link.container_of(api, "queue", "shop")

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from zlayer.testing.api_samples import Cli, deployment, line
+from zlayer.testing.api_samples import Cli, container, deployment, line
 from zlayer.testing.scripted_daemon import Answer, ScriptedDaemon, ndjson
 
 SERVICE = "GET /api/v1/deployments/shop/services/web/logs"
@@ -37,6 +37,15 @@ def test_what_is_asked_for(daemon: ScriptedDaemon, cli: Cli) -> None:
 def test_a_deployment_and_an_instance(cli: Cli) -> None:
     assert cli("logs", "--deployment", "shop").out == "web-1 | all\n"
     assert cli("logs", "-i", "shop-web-1-a1b2").out == "web-1 | mine\n"
+
+
+def test_a_one_off(daemon: ScriptedDaemon, cli: Cli) -> None:
+    one = container(deployment="_run", service="queue", id="run-queue-1-x7k2")
+    daemon.routes |= {
+        "GET /api/v1/instances": Answer([one]),
+        "GET /api/v1/instances/run-queue-1-x7k2/logs": ndjson(line("theirs")),
+    }
+    assert cli("logs", "--no-prefix", "queue").out == "theirs\n"
 
 
 def test_json_lines(cli: Cli) -> None:
