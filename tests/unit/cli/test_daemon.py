@@ -51,3 +51,10 @@ def test_logs(daemon: ScriptedDaemon, cli: Cli) -> None:
     (daemon.data_dir / "daemon.log").write_text("one\ntwo\nthree\n")
     assert cli("daemon", "logs").out == "one\ntwo\nthree\n"
     assert cli("daemon", "logs", "-n", "1").out == "three\n"
+
+
+def test_reset_asks_and_changes_nothing_where_nobody_can_answer(daemon: ScriptedDaemon, cli: Cli) -> None:
+    (daemon.data_dir / "state.db").touch()
+    done = cli("daemon", "reset")
+    assert (done.code, done.err.splitlines()[-1]) == (1, "nothing was changed")
+    assert (daemon.data_dir / "state.db").exists()
