@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import ipaddress
+import os
 from collections.abc import Sequence
+from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
 
 from zlayer.model.container import ContainerSpec
@@ -16,20 +19,23 @@ def write(
     directory: Path, spec: ContainerSpec, hostname: str, address: str | None, gateway: str | None
 ) -> tuple[MountPoint, ...]:
     """Write the files below `directory/etc` and say where they are mounted. Written again: the same."""
-    etc = directory / "etc"
-    etc.mkdir(mode=0o755, exist_ok=True)
+    etc = f"{directory}/etc"
+    with suppress(FileExistsError):
+        os.mkdir(etc, 0o755)  # noqa: PTH102 - strings: this runs for every container
     contents = {
         "hosts": hosts(spec.extra_hosts, hostname, address, gateway),
         "resolv.conf": resolv(spec.dns, host_resolv=_host_resolv(), keep_loopback=spec.network_mode == "host"),
         "hostname": hostname + "\n",
     }
     for name, text in contents.items():
-        path = etc / name
-        path.write_text(text, encoding="utf-8")
-        path.chmod(0o644)
+        fd = os.open(f"{etc}/{name}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
+        try:
+            os.write(fd, text.encode())
+        finally:
+            os.close(fd)
     taken = {mount.target for mount in spec.mounts}
     return tuple(
-        MountPoint(type="bind", source=str(etc / name), target=f"/etc/{name}")
+        MountPoint(type="bind", source=f"{etc}/{name}", target=f"/etc/{name}")
         for name in contents
         if f"/etc/{name}" not in taken
     )
@@ -52,10 +58,27 @@ def resolv(dns: Sequence[str], *, host_resolv: str, keep_loopback: bool) -> str:
     return "".join(f"{line}\n" for line in kept)
 
 
+_RESOLV = ("/etc/resolv.conf", "/run/systemd/resolve/resolv.conf")
+
+
 def _host_resolv() -> str:
-    for path in (Path("/etc/resolv.conf"), Path("/run/systemd/resolve/resolv.conf")):
+    return _read_resolv(tuple(_stamp(path) for path in _RESOLV))
+
+
+def _stamp(path: str) -> tuple[int, int]:
+    try:
+        info = os.stat(path)  # noqa: PTH116 - as above
+    except OSError:
+        return (0, 0)
+    return (info.st_mtime_ns, info.st_ino)
+
+
+@lru_cache(maxsize=1)
+def _read_resolv(_stamps: tuple[tuple[int, int], ...]) -> str:
+    """The first file with a server another namespace can reach. Read again when one of them changed."""
+    for path in _RESOLV:
         try:
-            text = path.read_text(encoding="utf-8", errors="replace")
+            text = Path(path).read_text(encoding="utf-8", errors="replace")
         except OSError:
             continue
         if any(line.startswith("nameserver") and not _loopback_server(line) for line in text.splitlines()):

@@ -26,6 +26,8 @@ _STARTING: frozenset[Verb] = frozenset({"prepare", "create", "start"})
 _ENDING: frozenset[Verb] = frozenset({"remove", "release", "forget"})
 _RECORDED = frozenset({Stage.CREATED, Stage.STARTED, Stage.ENDED, Stage.RELEASED})
 """Stages worth a line: what a new daemon cannot find out or redo by itself."""
+KILLED = 137
+"""128 + SIGKILL."""
 _CANCELLED_BY_STOP: frozenset[Verb] = frozenset({"pull"})
 
 
@@ -214,10 +216,19 @@ class InstanceLoop:
         if record.stage is Stage.STARTED:
             self.shop.writer.event("instance.started", self.instance, "", self.shop.node)
         elif record.stage is Stage.ENDED:
-            code = record.exit.code if record.exit is not None else None
-            text = record.reason or ("out of memory" if record.exit and record.exit.oom else f"exit code {code}")
             kind = "instance.failed" if record.failed else "instance.exited"
-            self.shop.writer.event(kind, self.instance, text, self.shop.node)
+            self.shop.writer.event(kind, self.instance, self._how_it_ended(record), self.shop.node)
+
+    def _how_it_ended(self, record: Record) -> str:
+        assert self.instance is not None
+        if record.reason:
+            return record.reason
+        if record.exit is not None and record.exit.oom:
+            return "out of memory"
+        code = record.exit.code if record.exit is not None else None
+        if not self.mood.stopping:
+            return f"exit code {code}"
+        return f"stopped, killed after {self.instance.spec.stop_grace:g} s" if code == KILLED else "stopped"
 
     def _watch(self, tasks: TaskGroup) -> None:
         if self.record.stage is Stage.STARTED and not self.watched and self.record.handle is not None:

@@ -12,6 +12,9 @@ from zlayer.api.times import rfc3339
 from zlayer.model.base import Timestamp
 from zlayer.model.errors import NotFound
 
+PACE = 0.05
+"""Seconds between two summaries at least: a person sees no more, and each one looks at every instance."""
+
 
 def follow_deployment(api: Services, name: str, since: Timestamp | None = None) -> Produce:
     """Emits `("status", revision, summary)` at once and on change, and `("", id, event)`; ends when it is gone."""
@@ -38,6 +41,7 @@ async def _summaries(api: Services, name: str, emit: Emit) -> None:
             last = summary
             await emit(("status", "", summary))
         await api.views.changed(revision)
+        await anyio.sleep(PACE)
 
 
 async def _events(api: Services, name: str, since: Timestamp, emit: Emit) -> None:

@@ -31,6 +31,9 @@ log = structlog.get_logger(__name__)
 
 LOOK_AGAIN = 30.0
 TRIM_EVERY = 60.0
+GAP = 0.02
+"""Seconds between two turns of a storm, on average."""
+BURST = 5.0
 
 
 @dataclass(slots=True)
@@ -56,6 +59,8 @@ class Controllers:
         self._wake_at: dict[str, float] = {}
         self._cursor: dict[str, str] = {}
         self._events = 0
+        self._credit = BURST
+        self._last_turn = 0.0
 
     async def run(self) -> None:
         async with View(self._store) as view, anyio.create_task_group() as tasks:
@@ -82,6 +87,15 @@ class Controllers:
                 elif view.revision == seen:
                     with anyio.move_on_after(self._pause()):
                         await view.moved(seen)
+                await self._breathe()
+
+    async def _breathe(self) -> None:
+        """A turn looks at everything: in a storm of changes, one look for many. A few in a row wait for nothing."""
+        now = anyio.current_time()
+        self._credit = min(BURST, self._credit + (now - self._last_turn) / GAP) - 1
+        if self._credit < 0:
+            await anyio.sleep(-self._credit * GAP)
+        self._last_turn = now
 
     async def _trim(self) -> None:
         """Keep the newest events; their keys sort by time."""

@@ -57,7 +57,7 @@ def _busybox_layer(compression: Compression) -> Layer:
         raise Unsupported("no busybox on this machine", hint="apt-get install busybox-static")
     applets = subprocess.run([binary, "--list"], capture_output=True, text=True, check=True).stdout.split()
     tar = Tar()
-    for directory in ("bin", "etc", "home", "root", "usr", "usr/bin", "var", "var/www"):
+    for directory in ("bin", "dev", "etc", "home", "proc", "root", "run", "sys", "usr", "usr/bin", "var", "var/www"):
         tar.directory(directory, mode=0o700 if directory == "root" else 0o755)
     tar.directory("tmp", mode=0o1777)
     tar.file("bin/busybox", Path(binary).read_bytes(), mode=0o755)
