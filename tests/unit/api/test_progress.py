@@ -42,7 +42,7 @@ async def test_summary_at_once_then_changes_and_events_until_it_is_gone(stack: S
         names = [name for name, _ in seen]
         assert names[0] == "status"
         assert seen[0][1]["status"] == "running"
-        assert "removing" in {doc["status"] for name, doc in seen if name == "status"}
+        assert "deployment.removed" in {doc["kind"] for name, doc in seen if name != "status"}
 
 
 async def test_events_of_others_are_left_out(stack: StackFactory) -> None:
