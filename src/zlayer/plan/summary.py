@@ -15,7 +15,7 @@ DeploymentStatus = Literal["pending", "deploying", "running", "failed", "stopped
 
 @dataclass(frozen=True, slots=True)
 class ServiceSummary:
-    """`settled`: every wanted replica is ready, of the wanted spec, and nothing else of the service is live."""
+    """`settled`: every wanted replica is ready, of the wanted spec, and of the others none lives or is being removed."""
 
     name: str
     image: str
@@ -71,7 +71,7 @@ def _service(name: str, service: Service, seen: Sequence[Seen]) -> ServiceSummar
     current = [one for one in live if one.instance.digest == digest and one.instance.slot <= wanted]
     ready = {one.instance.slot for one in current if one.ready}
     trouble, culprit = _trouble(current)
-    unfinished = [one for one in seen if not one.live and not one.released]
+    unfinished = [one for one in seen if one.instance.desired == "removed" or not (one.live or one.released)]
     return ServiceSummary(
         name=name,
         image=service.container.image,

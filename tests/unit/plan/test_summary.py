@@ -60,6 +60,17 @@ def test_what_is_left_of_the_past_is_not_running_yet() -> None:
     assert summarise(wanted, [seen(one, State.READY), seen(other, State.STOPPING)]).status == "deploying"
 
 
+def test_a_service_is_settled_once_a_surplus_replica_is_forgotten() -> None:
+    wanted = deployment(web=service(1))
+    one, surplus = made(deployment(web=service(2)))
+    leaving = surplus.model_copy(update={"desired": "removed"})
+    ended = seen(leaving, State.EXITED, exit_code=0)
+    assert not summarise(wanted, [seen(one, State.READY), ended]).services[0].settled
+    assert summarise(wanted, [seen(one, State.READY)]).services[0].settled
+    history = surplus.model_copy(update={"slot": 1, "desired": "stopped"})
+    assert summarise(wanted, [seen(one, State.READY), seen(history, State.EXITED)]).services[0].settled
+
+
 def test_compare_says_what_and_why() -> None:
     old = deployment(web=service(3), db=service(1), gone=service(1))
     there = [Seen(i) for i in made(old)]

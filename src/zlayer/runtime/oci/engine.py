@@ -15,7 +15,12 @@ from pathlib import Path
 from zlayer.model.errors import Exhausted, Failed, ZlayerError
 
 _LOGGED = re.compile(r'level=(?:error|fatal) msg="((?:[^"\\]|\\.)*)"')
-"""What runc writes between its warnings."""
+"""What runc writes between its warnings: logfmt."""
+_NOISE = ("container_linux.go:", "unable to start container process: ", "starting container process caused: ")
+
+
+def _unescape(found: re.Match[str]) -> str:
+    return " " if found[1] in "nt" else found[1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +52,9 @@ class Engine:
 
     def refusal(self, verb: str, words: str) -> ZlayerError:
         """The error the engine's own words stand for, cut down to what a person needs."""
-        text = " ".join(words.replace("\\n", " ").split())
-        for noise in (f"{self.name} {verb} failed: ", "container_linux.go:", "starting container process caused: "):
+        said = [re.sub(r"\\(.)", _unescape, each) for each in _LOGGED.findall(words)]
+        text = " ".join(("; ".join(said) or words.replace("\\n", " ")).split())
+        for noise in (f"{self.name} {verb} failed: ", *_NOISE):
             text = text.removeprefix(noise)
         message = f"{self.name}: {text or 'failed without a word'}"
         lower = text.lower()
