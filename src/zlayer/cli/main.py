@@ -85,7 +85,7 @@ def _run(verb: str, module_name: str, argv: list[str]) -> int:
     try:
         args = parse(verb, module, argv)
     except SystemExit as stop:  # argparse ends the process after --help and after a usage error
-        return int(stop.code or 0)
+        return int(getattr(module, "ERROR_CODE", stop.code) if stop.code else 0)
     return _guarded(module.run, args)
 
 

@@ -15,7 +15,7 @@ DeploymentStatus = Literal["pending", "deploying", "running", "failed", "stopped
 
 @dataclass(frozen=True, slots=True)
 class ServiceSummary:
-    """`settled`: every wanted replica is ready, of the wanted spec, and of the others none lives or is being removed."""
+    """`settled`: every wanted replica is ready, of the wanted spec; of the others none lives or is being removed."""
 
     name: str
     image: str

@@ -62,5 +62,5 @@ def test_what_fails_before_the_container_is_125(daemon: ScriptedDaemon, cli: Cli
 
 
 def test_a_wrong_option_is_a_usage_error(cli: Cli) -> None:
-    assert cli("run", "--memory", "lots", "alpine").code == 2
-    assert cli("run").code == 2
+    assert cli("run", "--memory", "lots", "alpine").code == 125
+    assert cli("run").code == 125
