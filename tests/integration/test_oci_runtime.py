@@ -170,7 +170,7 @@ class TestInside:
             await lab.runtime.create(request)
 
     async def test_environment_directory_and_devices(self, lab: Lab) -> None:
-        text = await lab.says("pwd; echo $HOME $PATH $A; ls /dev/fuse /dev/null; head -c1 /dev/zero | wc -c",
+        text = await lab.says("pwd; echo $HOME $PATH $A; ls /dev/null; head -c1 /dev/zero | wc -c",
                               env={"A": "b c"}, cwd="/tmp", devices=(Device(path="/dev/null"),), user="user",
                               seccomp="unconfined")  # fmt: skip
         lines = text.splitlines()

@@ -16,7 +16,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from zlayer.model.errors import Failed, NotFound
 from zlayer.runtime.contract import Session, Stream
 from zlayer.runtime.oci.layout import Layout, Record
-from zlayer.runtime.oci.processes import readable, writable
+from zlayer.runtime.oci.streams import Descriptor
 
 _PACKET = 8192
 """conmon reads stdin with a buffer of this size; the rest of a longer packet would be lost."""
@@ -32,36 +32,33 @@ async def open_attach(layout: Layout, record: Record, exit_code: Callable[[], Aw
             connection.connect(f"/proc/self/fd/{directory}/attach")
         finally:
             os.close(directory)
-        connection.setblocking(False)
     except OSError as error:
         connection.close()
         if error.errno in (errno.ENOENT, errno.ECONNREFUSED):
             raise NotFound(f"container {record.handle.id} has ended", hint="look at its logs") from error
         raise Failed(f"cannot attach to {record.handle.id}: {error.strerror}", hint="try again") from error
-    return AttachSession(connection, layout, exit_code)
+    return AttachSession(Descriptor(connection.detach()), layout, exit_code)
 
 
 class AttachSession:
     """Leaving it disconnects; the container goes on."""
 
-    def __init__(
-        self, connection: socket.socket, layout: Layout, exit_code: Callable[[], Awaitable[int | None]]
-    ) -> None:
-        self._socket, self._layout, self._exit_code = connection, layout, exit_code
+    def __init__(self, wire: Descriptor, layout: Layout, exit_code: Callable[[], Awaitable[int | None]]) -> None:
+        self._wire, self._layout, self._exit_code = wire, layout, exit_code
         self._sending = asyncio.Lock()
 
     async def __aenter__(self) -> Session:
         return self
 
     async def __aexit__(self, *exc: object) -> None:
-        self._socket.close()
+        self._wire.close()
 
     async def output(self) -> AsyncIterator[tuple[Stream, bytes]]:
-        while self._socket.fileno() >= 0:
+        while not self._wire.closed:
             try:
-                packet = self._socket.recv(_PACKET * 2)
+                packet = os.read(self._wire.fd, _PACKET * 2)
             except BlockingIOError:
-                await readable(self._socket.fileno())
+                await self._wire.readable()
                 continue
             except ConnectionResetError:
                 return
@@ -73,24 +70,14 @@ class AttachSession:
     async def send(self, data: bytes) -> None:
         async with self._sending:
             for begin in range(0, len(data), _PACKET):
-                if not await self._packet(data[begin : begin + _PACKET]):
-                    return
-
-    async def _packet(self, packet: bytes) -> bool:
-        """False when the other side is gone, which is no error: the program did not want its input."""
-        while True:
-            try:
-                self._socket.send(packet)
-            except BlockingIOError:
-                await writable(self._socket.fileno())
-            except OSError:
-                return False
-            else:
-                return True
+                await self._wire.write(data[begin : begin + _PACKET])
 
     async def close_stdin(self) -> None:
-        with contextlib.suppress(OSError):
-            self._socket.shutdown(socket.SHUT_WR)
+        if self._wire.closed:
+            return
+        view = socket.socket(fileno=os.dup(self._wire.fd))
+        with view, contextlib.suppress(OSError):
+            view.shutdown(socket.SHUT_WR)
 
     async def resize(self, rows: int, columns: int) -> None:
         with contextlib.suppress(OSError):

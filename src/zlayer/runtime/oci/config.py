@@ -129,8 +129,8 @@ def _check(request: CreateRequest) -> None:
     texts = (*request.argv, *request.env, *request.env.values(), request.cwd, request.hostname)
     if any("\0" in text for text in texts):
         raise Invalid("a NUL byte stands in the command or environment", hint="remove it")
-    if bad := next((name for name in request.env if not name or "=" in name), None):
-        raise Invalid(f"environment name {bad!r} cannot be", hint="a name is not empty and holds no =")
+    if bad := [name for name in request.env if not name or "=" in name]:
+        raise Invalid(f"environment name {bad[0]!r} cannot be", hint="a name is not empty and holds no =")
     if not (request.cwd or "/").startswith("/"):
         raise Invalid(f"workdir {request.cwd!r} is not absolute", hint="use for example /app")
     if request.hostname and len(request.hostname) > 64:

@@ -31,7 +31,7 @@ from zlayer.runtime.oci.config import user_section
 from zlayer.runtime.oci.engine import Engine
 from zlayer.runtime.oci.layout import Layout, Record, read_number
 from zlayer.runtime.oci.processes import Process, children_of, identify
-from zlayer.runtime.oci.streams import Reader, write_all
+from zlayer.runtime.oci.streams import Descriptor, Reader
 from zlayer.runtime.oci.users import resolve
 
 _NOT_FOUND, _NOT_EXECUTABLE, _KILLED = 127, 126, 137
@@ -107,7 +107,7 @@ def _pipes(*, stdin: bool) -> Ends:
 
 def _terminal() -> Ends:
     master, slave = pty.openpty()
-    return Ends((("stdout", master),), master, (slave, slave, slave), terminal=True)
+    return Ends((("stdout", master),), os.dup(master), (slave, slave, slave), terminal=True)
 
 
 class ExecSession:
@@ -116,10 +116,8 @@ class ExecSession:
     def __init__(self, child: subprocess.Popen[bytes], ends: Ends, scratch: Path, init: Process) -> None:
         self._child, self._ends, self._scratch, self._init = child, ends, scratch, init
         self._reader = Reader(ends.read)
-        self._write = ends.write
+        self._writer = Descriptor(ends.write) if ends.write >= 0 else None
         self._said = b""
-        if self._write >= 0:
-            os.set_blocking(self._write, False)
 
     async def __aenter__(self) -> Session:
         return self
@@ -136,8 +134,7 @@ class ExecSession:
             if self._child.returncode is None:
                 await spawn.kill(self._child)
         self._reader.close()
-        if not self._ends.terminal:
-            self._shut()
+        self._shut()
         for name in ("process.json", "pid"):
             (self._scratch / name).unlink(missing_ok=True)
         with contextlib.suppress(OSError):
@@ -166,23 +163,22 @@ class ExecSession:
             yield stream, chunk
 
     async def send(self, data: bytes) -> None:
-        if data and self._write >= 0:
-            await write_all(self._write, data)
+        if data and self._writer:
+            await self._writer.write(data)
 
     async def close_stdin(self) -> None:
-        if self._ends.terminal and self._write >= 0:
-            await write_all(self._write, b"\x04")  # a terminal has no end of file but its control character
-        elif not self._ends.terminal:
+        if not self._ends.terminal:
             self._shut()
+        elif self._writer:
+            await self._writer.write(b"\x04")  # a terminal has no end of file but its control character
 
     def _shut(self) -> None:
-        if self._write >= 0:
-            os.close(self._write)
-            self._write = -1
+        if self._writer:
+            self._writer.close()
 
     async def resize(self, rows: int, columns: int) -> None:
-        if self._ends.terminal and not self._reader.closed:
-            fcntl.ioctl(self._write, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+        if self._ends.terminal and self._writer and not self._writer.closed:
+            fcntl.ioctl(self._writer.fd, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
             if self._child.poll() is None:
                 self._child.send_signal(signal.SIGWINCH)
 

@@ -6,10 +6,12 @@ write it, or conmon is gone and nobody ever will; then the container's own end i
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import time
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable
+from functools import partial
+
+import anyio
 
 from zlayer.model.base import Timestamp
 from zlayer.model.errors import NotFound
@@ -55,7 +57,7 @@ async def wait_exit(inotify: Inotify, layout: Layout, record: Record, hierarchie
             while (ended := exit_of(layout, record, hierarchies)) is None:
                 if not layout.record.exists():
                     return Exit(None, oom=False, at=Timestamp(time.time()))
-                await _any_of(changed.wait(), _last_word(record))
+                await _any_of(changed.wait, partial(_last_word, record))
                 changed.clear()
             return ended
     except FileNotFoundError as error:
@@ -70,11 +72,13 @@ async def _last_word(record: Record) -> None:
         await record.process.ended()
 
 
-async def _any_of(*waits: Coroutine[None, None, object]) -> None:
-    tasks = [asyncio.ensure_future(wait) for wait in waits]
-    try:
-        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+async def _any_of(*waits: Callable[[], Awaitable[object]]) -> None:
+    """Return with the first of them; the others are cancelled."""
+    async with anyio.create_task_group() as group:
+
+        async def one(wait: Callable[[], Awaitable[object]]) -> None:
+            await wait()
+            group.cancel_scope.cancel()
+
+        for wait in waits:
+            group.start_soon(one, wait)

@@ -25,9 +25,23 @@ class Process:
         found = _stat(self.pid)
         return found is not None and found[1] == self.start and found[0] not in _DEAD
 
+    @contextlib.contextmanager
+    def opened(self) -> Iterator[int | None]:
+        """A pidfd of exactly this process, readable once it has ended; None when it has. Closed afterwards."""
+        try:
+            fd = os.pidfd_open(self.pid)
+        except OSError:
+            yield None
+            return
+        try:
+            # Opened before it is looked at: what was looked at is what is held.
+            yield fd if self.alive() else None
+        finally:
+            os.close(fd)
+
     def signal(self, number: int) -> bool:
         """Send a signal to exactly this process; False when it is gone."""
-        with contextlib.suppress(ProcessLookupError), _pidfd(self) as fd:
+        with contextlib.suppress(ProcessLookupError), self.opened() as fd:
             if fd is not None:
                 signal.pidfd_send_signal(fd, number)
                 return True
@@ -35,7 +49,7 @@ class Process:
 
     async def ended(self) -> None:
         """Return once it has ended, woken by its pidfd."""
-        with _pidfd(self) as fd:
+        with self.opened() as fd:
             if fd is not None:
                 await readable(fd)
 
@@ -63,8 +77,8 @@ def executable(pid: int) -> str:
     return f"{found.st_dev}:{found.st_ino}"
 
 
-async def readable(fd: int) -> None:
-    """Return once `fd` can be read. One waiter per descriptor."""
+async def readable(*fds: int) -> None:
+    """Return once one of them can be read. One waiter per descriptor, which stays open until this has returned."""
     loop = asyncio.get_running_loop()
     future: asyncio.Future[None] = loop.create_future()
 
@@ -72,27 +86,13 @@ async def readable(fd: int) -> None:
         if not future.done():
             future.set_result(None)
 
-    loop.add_reader(fd, ready)
+    for fd in fds:
+        loop.add_reader(fd, ready)
     try:
         await future
     finally:
-        loop.remove_reader(fd)
-
-
-async def writable(fd: int) -> None:
-    """Return once `fd` takes data. One waiter per descriptor."""
-    loop = asyncio.get_running_loop()
-    future: asyncio.Future[None] = loop.create_future()
-
-    def ready() -> None:
-        if not future.done():
-            future.set_result(None)
-
-    loop.add_writer(fd, ready)
-    try:
-        await future
-    finally:
-        loop.remove_writer(fd)
+        for fd in fds:
+            loop.remove_reader(fd)
 
 
 def children_of(pid: int) -> list[Process]:
@@ -115,17 +115,3 @@ def _fields(pid: int) -> list[bytes]:
     except OSError:
         return []
     return text[text.rindex(b")") + 2 :].split()
-
-
-@contextlib.contextmanager
-def _pidfd(process: Process) -> Iterator[int | None]:
-    """A pidfd of exactly this process, or None. Opened before the check, so what was checked is what is held."""
-    try:
-        fd = os.pidfd_open(process.pid)
-    except OSError:
-        yield None
-        return
-    try:
-        yield fd if process.alive() else None
-    finally:
-        os.close(fd)

@@ -58,6 +58,7 @@ class LogKeeper:
     def __init__(self, inotify: Inotify, layout: Layout, cap: int) -> None:
         self._inotify, self._log = inotify, layout.log
         self._full = cap // 2 * 7 // 8
+        self._seen = 0
         self._rotated = inotify.subscribe(layout.log_dir, MOVED_TO, self._check)
         self._written: Subscription | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -84,6 +85,7 @@ class LogKeeper:
             if size >= self._full:
                 keep_newest(self._log)
                 return
+            self._seen = size
             delay = max(_SHORTEST, (self._full - size) / _FASTEST)
             self._timer = asyncio.get_running_loop().call_later(delay, self._arm)
 
@@ -91,3 +93,5 @@ class LogKeeper:
         self._timer = None
         with contextlib.suppress(FileNotFoundError):
             self._written = self._inotify.subscribe(self._log, MODIFY, self._check)
+            if os.stat(self._log).st_size != self._seen:  # noqa: PTH116  # often called
+                self._check()

@@ -5,7 +5,6 @@ asyncio's own subprocess costs a watcher thread per child on Python 3.11; this c
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import os
 import subprocess
@@ -101,21 +100,18 @@ async def run(argv: Sequence[str], *, timeout: float, cwd: Path | None = None) -
 async def _drain(fd: int, child: subprocess.Popen[bytes]) -> str:
     """Output until it closes or the child has ended: a grandchild may hold the pipe open for good."""
     chunks: list[bytes] = []
-    ended = asyncio.ensure_future(reap(child))
+    ended = os.pidfd_open(child.pid)
     try:
         while True:
-            more = asyncio.ensure_future(readable(fd))
-            await asyncio.wait((more, ended), return_when=asyncio.FIRST_COMPLETED)
-            more.cancel()
-            await asyncio.wait((more,))
+            await readable(fd, ended)
+            over = child.poll() is not None
             try:
                 while chunk := os.read(fd, 65536):
                     chunks.append(chunk)
                 break
             except BlockingIOError:
-                if ended.done():
+                if over:
                     break
     finally:
-        ended.cancel()
-        await asyncio.wait((ended,))
+        os.close(ended)
     return b"".join(chunks).decode(errors="replace")

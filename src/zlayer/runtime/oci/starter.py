@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import os
 
@@ -46,15 +45,9 @@ async def _by_fifo(engine: Engine, record: Record) -> bool:
     except OSError:
         return False
     try:
-        with anyio.fail_after(_SECONDS):
-            came = asyncio.ensure_future(readable(fd))
-            ended = asyncio.ensure_future(record.process.ended())
-            try:
-                await asyncio.wait((came, ended), return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                for task in (came, ended):
-                    task.cancel()
-                await asyncio.gather(came, ended, return_exceptions=True)
+        with anyio.fail_after(_SECONDS), record.process.opened() as ended:
+            if ended is not None:
+                await readable(fd, ended)
         with contextlib.suppress(BlockingIOError):
             os.read(fd, 16)
         with contextlib.suppress(FileNotFoundError):
