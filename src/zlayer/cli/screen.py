@@ -7,6 +7,8 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import IO
 
+from zlayer.cli.render.colour import clipped
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -36,10 +38,16 @@ class Screen:
 
     @property
     def width(self) -> int:
+        return self.size[0]
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Columns and rows of the terminal; 80 by 24 for what has none."""
         try:
-            return os.get_terminal_size(self.err.fileno()).columns or 80
+            columns, rows = os.get_terminal_size(self.err.fileno())
         except (OSError, ValueError):
-            return 80
+            return 80, 24
+        return columns or 80, rows or 24
 
     def data(self, text: str) -> None:
         """A line of output proper, flushed so that a pipe sees it now."""
@@ -53,9 +61,14 @@ class Screen:
         self.err.flush()
 
     def draw(self, lines: Sequence[str]) -> None:
-        """Replace what was drawn last with these lines. Does nothing where nothing can be redrawn."""
+        """Replace what was drawn last with these lines, as many and as much of them as the terminal can show.
+
+        A line that wrapped or scrolled away could not be replaced. Does nothing where nothing can be redrawn.
+        """
         if not self.live:
             return
+        columns, rows = self.size
+        lines = [clipped(line, columns - 1) for line in lines[: max(1, rows - 1)]]
         self.err.write(self._erase() + "".join(f"{line}\n" for line in lines))
         self.err.flush()
         self._drawn = len(lines)

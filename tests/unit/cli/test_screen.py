@@ -66,3 +66,9 @@ def test_data_and_notes_go_to_their_streams() -> None:
     screen.note("n")
     assert (out.getvalue(), err.getvalue()) == ("d\n", "n\n")
     assert screen.width == 80
+
+
+def test_what_cannot_be_replaced_is_not_drawn() -> None:
+    err = Terminal()
+    Screen(io.StringIO(), err, environ={}).draw(["x" * 200] * 100)
+    assert err.getvalue().splitlines() == ["x" * 79] * 23

@@ -41,6 +41,14 @@ def stable(name: str) -> str:
     return PALETTE[value % len(PALETTE)]
 
 
+def clipped(text: str, width: int) -> str:
+    """`text` cut to a width; what must be cut loses its colours."""
+    if plain_length(text) <= width:
+        return text
+    plain = "".join(part if i == 0 else part.partition("m")[2] for i, part in enumerate(text.split("\x1b[")))
+    return plain[: max(0, width)]
+
+
 def plain_length(text: str) -> int:
     """Columns without colour codes."""
     if "\x1b" not in text:

@@ -31,3 +31,9 @@ def test_a_name_has_one_colour_in_every_process() -> None:
 def test_length_without_codes() -> None:
     assert colour.plain_length(colour.paint("four", "bold", colour=True)) == 4
     assert colour.plain_length("four") == 4
+
+
+def test_clipping_counts_what_is_seen() -> None:
+    assert colour.clipped(colour.paint("four", "red", colour=True), 4) == "\x1b[31mfour\x1b[0m"
+    assert colour.clipped(f"a {colour.paint('four', 'red', colour=True)}", 4) == "a fo"
+    assert colour.clipped("four", 0) == ""
