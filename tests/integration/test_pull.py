@@ -137,6 +137,21 @@ async def test_always_sees_a_moved_tag_and_keeps_the_old_image(plain: Registry, 
     assert data_of(root, old.layers[0], "v") == b"1"
 
 
+async def test_the_digest_served_is_told_without_a_download(plain: Registry, tmp_path: Path) -> None:
+    one = image([layer(Tar().file("v", b"r"))])
+    reference = push(plain.target, "resolved", "1", one)
+    images = LocalImages(tmp_path / "data", fast())
+    assert await images.resolve(reference) == one.digest
+    assert await images.list() == []
+    both = index([one])
+    reference = push(plain.target, "resolved", "2", both)
+    assert await images.resolve(reference) == both.digest
+    pinned = await images.pull(f"{reference}@{both.digest}")
+    assert (pinned.digest, pinned.index_digest) == (one.digest, both.digest)
+    with pytest.raises(NotFound):
+        await images.resolve(reference.replace("resolved", "nowhere"))
+
+
 async def test_newer_falls_back_when_the_registry_is_gone_and_always_does_not(tmp_path: Path) -> None:
     with Registry(tmp_path) as registry:
         reference = push(registry.target, "app", "1", image([layer(Tar().file("v"))]))

@@ -80,6 +80,13 @@ class LocalImages:
                 return kept.image
             raise
 
+    async def resolve(self, reference: str, *, platform: str | None = None) -> str:
+        del platform  # the index's own digest, where there is one: it stands for every platform
+        wanted = self._parse(reference)
+        order = PullOrder(self._root, str(wanted), None, self._settings, (), resolve_only=True)
+        async with self._workers:
+            return (await run_pull(order, lambda _progress: None)).digest
+
     async def find(self, reference: str) -> Image | None:
         records = self._matching(reference)
         return records[0].image if records else None

@@ -33,6 +33,8 @@ def pull(order: PullOrder, environ: Mapping[str, str], report: Report, *, pause:
     reference = parse(order.reference, order.settings.default_registry)
     registry = Registry(reference, order.settings, environ, pause=pause)
     try:
+        if order.resolve_only:
+            return Pulled(digest=registry.digest(reference.locator))
         if order.known and registry.digest(reference.locator) in order.known:
             return Pulled(unchanged=True)
         return _Pull(order, registry, report).run()

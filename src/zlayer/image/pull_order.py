@@ -16,13 +16,17 @@ from zlayer.image.settings import RegistrySettings
 
 @dataclass(frozen=True, slots=True)
 class PullOrder:
-    """What to pull where. `known`: digests of the local image; when the registry still says so, nothing is done."""
+    """What to pull where. `known`: digests of the local image; when the registry still says so, nothing is done.
+
+    `resolve_only`: nothing is pulled, only the digest the registry serves is asked for.
+    """
 
     root: Path
     reference: str
     platform: str | None
     settings: RegistrySettings
     known: tuple[str, ...] = ()
+    resolve_only: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +52,7 @@ def order_document(order: PullOrder) -> dict[str, Any]:  # Any: a JSON document
         "platform": order.platform,
         "settings": order.settings.document(),
         "known": list(order.known),
+        "resolve_only": order.resolve_only,
     }
 
 
@@ -59,4 +64,5 @@ def read_order(line: bytes) -> PullOrder:
         platform=document["platform"],
         settings=RegistrySettings.of_document(document["settings"]),
         known=tuple(document["known"]),
+        resolve_only=document["resolve_only"],
     )
