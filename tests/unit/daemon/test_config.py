@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -101,3 +102,11 @@ def test_options_travel_to_a_detached_daemon() -> None:
     assert Options.parse(options.dump()) == options
     with pytest.raises(Invalid):
         Options(bind="nonsense").over(Config())
+
+
+def test_the_reference_page_shows_keys_that_are_keys() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "reference-api.md").read_text()
+    [example] = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
+    with pytest.raises(Invalid) as caught:  # its certificates are not there, and that is all
+        parse(example, file="/absent/config.toml")
+    assert {problem.path for problem in caught.value.problems} == {"daemon.tls_cert", "daemon.tls_key"}

@@ -18,7 +18,10 @@ from typing import Any
 import pytest
 
 from zlayer.client import transport
+from zlayer.client.client import Client
+from zlayer.client.frames import TEXT
 from zlayer.client.transport import Address
+from zlayer.client.websocket import WebSocket
 from zlayer.daemon import tokens
 from zlayer.daemon.listen import parse_bind
 from zlayer.model.base import Seconds
@@ -161,3 +164,44 @@ def switches(pid: int) -> int:
         fields = dict(line.split(":\t", 1) for line in (task / "status").read_text().splitlines() if ":\t" in line)
         total += int(fields["voluntary_ctxt_switches"])
     return total
+
+
+def texts(channel: WebSocket) -> Iterator[Any]:
+    """The JSON documents of text messages."""
+    while not channel.closed:
+        for message in channel.pump():
+            if message.kind == TEXT:
+                yield json.loads(message.text)
+
+
+def test_live_stdio_goes_through_both_doors(data: Path) -> None:
+    with daemon(data) as (_, facts):
+        bind = parse_bind(facts["bind"])
+        key = tokens.load_key(data / "jwt.key")
+        token = tokens.create_token(key, subject="me", roles=["operator"], lifetime=Seconds(60))
+        doors = (Address(path=facts["socket"]), Address(host=bind.host, port=bind.port, token=token))
+        for address in doors:
+            with Client(address).open_run({"image": "example.test/app:1", "rm": True}) as channel:
+                said = texts(channel)
+                assert next(said)["event"] == "created"
+                channel.send({"signal": "SIGTERM"})
+                assert next(said) == {"event": "exited", "code": 143, "oom": False, "reason": ""}
+                assert next(said)["event"] == "removed"
+                assert list(said) == [{"exit_code": 143}]
+        with pytest.raises(Denied):
+            Client(Address(host=bind.host, port=bind.port)).open_run({"image": "example.test/app:1"})
+
+
+def test_a_client_that_vanishes_takes_its_run_with_it(data: Path) -> None:
+    with daemon(data, "off") as (_, facts):
+        client = Client(Address(path=facts["socket"]))
+        events = client.events(follow=True)
+        run = client.run({"image": "example.test/app:1", "rm": True})
+        instance = next(run).id
+        while next(events).kind != "instance.started":
+            pass
+        run.close()
+        while next(events).kind != "instance.exited":
+            pass
+        ended = [one for one in client.containers() if one.id == instance]
+        assert [one.exit_code for one in ended] in ([143], [])
