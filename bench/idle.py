@@ -16,7 +16,6 @@ import time
 from pathlib import Path
 
 from peers import Bench, bench
-
 from zlayer.testing.site import deployment, service
 
 TICK = os.sysconf("SC_CLK_TCK")

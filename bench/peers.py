@@ -85,7 +85,7 @@ class Podman:
     def __init__(self, root: Path, image: str, engine: str = "runc") -> None:
         self.image = image
         conf = root / "registries.conf"
-        conf.write_text(f'[[registry]]\nlocation = "{image.split("/")[0]}"\ninsecure = true\n')
+        conf.write_text(f'[[registry]]\nlocation = "{image.split("/", maxsplit=1)[0]}"\ninsecure = true\n')
         self.environ = {**os.environ, "CONTAINERS_REGISTRIES_CONF": str(conf)}
         self.argv = [
             "podman", "--root", str(root / "pr"), "--runroot", str(root / "pp"), "--storage-driver", "overlay",

@@ -19,7 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from peers import Bare, Bench, Podman, bare, bench, podman
-
+from zlayer.client.results import Deployment
 from zlayer.testing.site import deployment, service
 
 WIDTH = 4
@@ -59,8 +59,7 @@ def _prepare(ours: Bench) -> None:
 
 def _until(ours: Bench, count: int) -> None:
     for item in ours.client.follow("bench", patience=120):
-        services = getattr(item, "services", None)
-        if services and services[0].ready == count and services[0].running == count and item.status == "running":
+        if isinstance(item, Deployment) and item.status == "running" and item.services[0].running == count:
             return
 
 
