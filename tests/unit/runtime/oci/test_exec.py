@@ -1,0 +1,66 @@
+"""What an exec runs as, and the codes of what could not run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from zlayer.model.errors import Invalid
+from zlayer.runtime.contract import ExecRequest
+from zlayer.runtime.oci.exec import end_stale_execs, process_of, refused_code
+from zlayer.runtime.oci.layout import Layout
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> dict[str, Any]:
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc/passwd").write_text("web:x:33:34::/var/www:/bin/sh\n")
+    capabilities = {"bounding": ["CAP_CHOWN"], "effective": ["CAP_CHOWN"], "permitted": ["CAP_CHOWN"]}
+    process = {
+        "terminal": True, "user": {"uid": 0, "gid": 0}, "args": ["app"], "env": ["A=1", "HOME=/root"], "cwd": "/srv",
+        "capabilities": capabilities, "noNewPrivileges": True,
+    }  # fmt: skip
+    return {"process": process, "root": {"path": str(tmp_path)}}
+
+
+def test_the_containers_own_process_with_changes(config: dict[str, Any]) -> None:
+    found = process_of(config, ExecRequest(("ls", "-l"), env={"B": "2", "A": "3"}))
+    assert found["args"] == ["ls", "-l"]
+    assert found["env"] == ["A=3", "HOME=/root", "B=2"]
+    assert (found["cwd"], found["terminal"], found["noNewPrivileges"]) == ("/srv", False, True)
+    assert found["capabilities"] == config["process"]["capabilities"]
+
+
+def test_another_user_loses_what_was_effective(config: dict[str, Any]) -> None:
+    found = process_of(config, ExecRequest(("id",), user="web", cwd="/tmp", tty=True))
+    assert found["user"] == {"uid": 33, "gid": 34, "additionalGids": [34]}
+    assert found["capabilities"] == {"bounding": ["CAP_CHOWN"], "effective": [], "permitted": []}
+    assert found["env"] == ["A=1", "HOME=/var/www", "TERM=xterm"]
+    assert found["cwd"] == "/tmp"
+    with pytest.raises(Invalid):
+        process_of(config, ExecRequest(("id",), user="ghost"))
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (b'exec failed: unable to start container process: exec: "x": executable file not found in $PATH', 127),
+        (b'exec: "/no": stat /no: no such file or directory', 127),
+        (b'exec: "/etc/passwd": permission denied', 126),
+        (b"exec format error", 126),
+        (b"something else", 126),
+    ],
+)
+def test_codes_as_shells_have_them(words: bytes, code: int) -> None:
+    assert refused_code(words) == code
+
+
+def test_scratch_of_earlier_daemons_goes(tmp_path: Path) -> None:
+    layout = Layout(tmp_path)
+    old = layout.bundle / "exec-1-1-abc"
+    old.mkdir(parents=True)
+    (old / "pid").write_text("1")
+    end_stale_execs(layout, inside=set())
+    assert not old.exists()
