@@ -147,7 +147,37 @@ class InstanceLoop:
                 return await perform(verb, self.instance, self.record)
         if verb in _CANCELLED_BY_STOP:
             return await self._cancellable(verb)
+        if verb == "stop" and self.record.handle is not None:
+            return await self._stoppable()
         return await perform(verb, self.instance, self.record)
+
+    async def _stoppable(self) -> Record | None:
+        """A stop under way, that ends sooner when the user's patience does."""
+        done: Record | None = None
+        error: ZlayerError | None = None
+        async with anyio.create_task_group() as group:
+            group.start_soon(self._hurry, self.instance.stop_grace if self.instance is not None else None)
+            try:
+                done = await self.steps.perform("stop", self.instance, self.record)
+            except ZlayerError as caught:  # raised below: a task group would wrap it
+                error = caught
+            group.cancel_scope.cancel()
+        if error is not None:
+            raise error
+        return done
+
+    async def _hurry(self, grace: Seconds | None) -> None:
+        """Kill after a grace that was given when the stop had begun."""
+        handle = self.record.handle
+        assert handle is not None
+        while self.instance is None or self.instance.stop_grace in (None, grace):
+            await self._wake.wait()
+            self._wake = anyio.Event()
+        await anyio.sleep(self.instance.stop_grace or 0)
+        try:
+            await self.shop.machine.runtime.signal(handle, "SIGKILL")
+        except ZlayerError as error:  # the stop itself still kills, only later
+            log.warning("stop.hurry_failed", instance=self.id, error=error.message)
 
     async def _cancellable(self, verb: Verb) -> Record | None:
         """A long step on the way up, given up as soon as the instance is no longer wanted."""

@@ -6,6 +6,7 @@ cut every container is gone anyway, and a lost line only repeats an idempotent s
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from dataclasses import dataclass, replace
@@ -54,7 +55,10 @@ def parse(line: str) -> Record:
 
 
 def append(directory: Path, record: Record) -> None:
-    """Add a step. The directory is made when missing. OSError when the disk says no: the step is then not taken."""
+    """Add a step. The directory is made when missing. OSError when the disk says no: the step is then not recorded.
+
+    A line brings its own line break in front, so that it stands apart from one that was torn before it.
+    """
     path = f"{directory}/{NAME}"
     flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
     try:
@@ -62,8 +66,10 @@ def append(directory: Path, record: Record) -> None:
     except FileNotFoundError:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         fd = os.open(path, flags, 0o600)
+    data = b"\n" + record.line().encode()
     try:
-        os.write(fd, record.line().encode())
+        if os.write(fd, data) < len(data):  # the disk was full in the middle of it
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
     finally:
         os.close(fd)
 

@@ -84,9 +84,8 @@ class Steps:
             case "stop":
                 return await self._stop(instance, record)
             case "remove":
-                handle = record.handle or (await self._lost_handle() if record.created else None)
-                if handle is not None:
-                    await self._machine.runtime.remove(handle)
+                if record.handle is not None or record.created:
+                    await self._machine.runtime.remove(record.handle or self._nameplate())
                 return record.at(Stage.REMOVED)
             case "release":
                 unmount = self._machine.snapshots.unmount(self._id, self.directory, discard=True)
@@ -154,17 +153,14 @@ class Steps:
             return record.at(Stage.ENDED, exit=ended, failed=True, reason="stopped before it ran")
         signal, grace = "SIGTERM", Seconds(10)
         if instance is not None:
-            grace = instance.spec.stop_grace
+            grace = instance.stop_grace if instance.stop_grace is not None else instance.spec.stop_grace
             with suppress(NotFound):  # the image may be gone by now; its signal is then the default
                 signal = request.stop_signal(instance, (await self._image(instance, pull=False)).config)
         return record.at(Stage.ENDED, exit=await self._machine.runtime.stop(handle, signal, grace))
 
-    async def _lost_handle(self) -> Handle | None:
-        """A create that was cut off: the runtime may know the container though the journal has no handle."""
-        for handle in await self._machine.runtime.list():
-            if handle.id == self._id:
-                return handle
-        return None
+    def _nameplate(self) -> Handle:
+        """For a create that was cut off: the runtime may know the container though the journal has no handle."""
+        return Handle(self._machine.runtime.name, self._id, str(self.directory), pid=0)
 
     def _discard_volumes(self) -> None:
         shutil.rmtree(self.directory / "volumes", ignore_errors=True)

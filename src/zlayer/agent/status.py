@@ -79,10 +79,28 @@ class StatusWriter:
         self._events: dict[str, bytes] = {}
         self._wake = anyio.Event()
         self._sequence = 0
+        self._given = 0
+        self._durable = 0
+        self._progress = anyio.Event()
 
-    def put(self, status: InstanceStatus) -> None:
+    def put(self, status: InstanceStatus) -> int:
+        """Queue a status; its number, for `committed`."""
         self._pending[keys.status(status.id)] = encode(status)
+        return self._take()
+
+    async def committed(self, number: int) -> None:
+        """Returns once the store has what was put under that number, or something newer of the same instance."""
+        while self._durable < number:
+            await self._progress.wait()
+
+    async def flush(self) -> None:
+        """Returns once the store has everything that was queued so far."""
+        await self.committed(self._given)
+
+    def _take(self) -> int:
+        self._given += 1
         self._wake.set()
+        return self._given
 
     def event(self, kind: str, instance: Instance, message: str, node: str) -> None:
         """Queue an event. Its key sorts by time; the sequence keeps two of one instant apart."""
@@ -99,7 +117,7 @@ class StatusWriter:
         )
         key = f"{keys.EVENTS}{int(now * 1e6):020d}-{node}-{self._sequence}"
         self._events[key] = encode(event)
-        self._wake.set()
+        self._take()
 
     async def run(self) -> None:
         failures = 0
@@ -108,9 +126,13 @@ class StatusWriter:
             self._wake = anyio.Event()
             batch, self._pending = self._pending, {}
             events, self._events = self._events, {}
+            given = self._given
             try:
                 await self._store.commit({**batch, **events})
                 failures = 0
+                self._durable = given
+                self._progress.set()
+                self._progress = anyio.Event()
             except Conflict:
                 raise  # nothing is expected here, so nothing can conflict: a defect of the store
             except ZlayerError as error:

@@ -145,9 +145,9 @@ class Controllers:
                         batch.created.append(instance)
                         self._put(view, batch, instance)
                         self._event(batch, "instance.created", instance, reason, now)
-                    case Want(instance_id=instance_id, desired=desired, reason=reason):
+                    case Want(instance_id=instance_id, desired=desired, reason=reason, grace=grace):
                         seen = picture.instances[name][instance_id]
-                        instance = seen.instance.model_copy(update={"desired": desired})
+                        instance = seen.instance.model_copy(update={"desired": desired, "stop_grace": grace})
                         self._put(view, batch, instance)
                         self._event(batch, f"instance.{desired}", instance, reason, now)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from zlayer.model import keys
-from zlayer.model.base import Timestamp
+from zlayer.model.base import Seconds, Timestamp
 from zlayer.model.container import ContainerSpec, PullPolicy
 from zlayer.model.errors import Conflict, Invalid, NotFound, ZlayerError
 from zlayer.model.instance import ONE_OFF, Deployment, Event, Instance, InstanceStatus, Service
@@ -108,7 +108,7 @@ class Wishes:
             if old.services == services and old.desired == "running":
                 return old
             new = {"revision": revision + 1, "services": services, "source": text, "updated_at": now}
-            return old.model_copy(update={**new, "desired": "running"})
+            return old.model_copy(update={**new, "desired": "running", "stop_grace": None})
 
         before, after = await self._change(compiled.name, change, "deployment.updated")
         return Deployed(compiled.name, after.revision, before is None or after.revision != before.revision)
@@ -126,9 +126,12 @@ class Wishes:
         before, after = await self._change(name, change, "deployment.scaled")
         return Deployed(name, after.revision, before is None or after.revision != before.revision)
 
-    async def stop(self, name: str, service: str | None = None) -> Deployed:
-        """End the containers of a deployment or of one service; logs and records stay. Undone by `start` or `up`."""
-        return await self._switch(name, service, stopped=True)
+    async def stop(self, name: str, service: str | None = None, *, grace: Seconds | None = None) -> Deployed:
+        """End the containers of a deployment or of one service; logs and records stay. Undone by `start` or `up`.
+
+        `grace` replaces the specs' time between signal and kill; given again while they stop, the new one counts.
+        """
+        return await self._switch(name, service, stopped=True, grace=grace)
 
     async def start(self, name: str, service: str | None = None) -> Deployed:
         return await self._switch(name, service, stopped=False)
@@ -198,7 +201,7 @@ class Wishes:
             return
         raise Conflict(f"{instance_id} keeps changing", hint="try again")
 
-    async def _switch(self, name: str, service: str | None, *, stopped: bool) -> Deployed:
+    async def _switch(self, name: str, service: str | None, *, stopped: bool, grace: Seconds | None = None) -> Deployed:
         async def change(old: Deployment | None) -> Deployment:
             found = _existing(name, old)
             if found.desired == "removed":
@@ -208,14 +211,14 @@ class Wishes:
                 services = dict(found.services)
                 if not stopped:
                     services = {k: v.model_copy(update={"stopped": False}) for k, v in services.items()}
-                if found.desired == desired and services == found.services:
+                if found.desired == desired and services == found.services and grace in (None, found.stop_grace):
                     return found
-                return self._next(found, desired=desired, services=services)
+                return self._next(found, desired=desired, services=services, stop_grace=grace)
             wanted = _service(found, service)
-            if wanted.stopped == stopped:
+            if wanted.stopped == stopped and grace in (None, found.stop_grace):
                 return found
             services = {**found.services, service: wanted.model_copy(update={"stopped": stopped})}
-            return self._next(found, services=services)
+            return self._next(found, services=services, stop_grace=grace)
 
         kind = "deployment.stopped" if stopped else "deployment.started"
         before, after = await self._change(name, change, kind)

@@ -10,7 +10,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from zlayer.model.base import Document, Timestamp
+from zlayer.model.base import Document, Seconds, Timestamp
 from zlayer.model.container import ContainerSpec
 
 ONE_OFF = "_run"
@@ -88,6 +88,8 @@ class Instance(Document):
     failures: int = 0
     """How many of those ended before they were stable, in a row up to now: what back-off grows with."""
     created_at: Timestamp = Timestamp(0)
+    stop_grace: Seconds | None = None
+    """Overrides the spec's once it is unwanted. Lowered while it stops: the new one counts from then."""
     remove_on_exit: bool = False
     """`run --rm`: the agent takes an ended container apart at once; the controller then removes the record."""
     await_attach: bool = False
@@ -129,6 +131,8 @@ class Deployment(Document):
     revision: int
     services: dict[str, Service]
     desired: Literal["running", "stopped", "removed"] = "running"
+    stop_grace: Seconds | None = None
+    """What the user who stopped it gave, until it is started again."""
     source: str = ""
     """The YAML text as sent, for `GET …/spec`."""
     created_at: Timestamp = Timestamp(0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from zlayer.model.base import Seconds
 from zlayer.model.instance import DesiredState, Instance
 
 
@@ -22,6 +23,8 @@ class Want:
     instance_id: str
     desired: DesiredState
     reason: str
+    grace: Seconds | None = None
+    """Replaces the spec's stop grace."""
 
 
 Change = Create | Want

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from zlayer.model.base import Timestamp
+from zlayer.model.base import Seconds, Timestamp
 from zlayer.model.instance import Deployment, DesiredState, Instance, Service
 from zlayer.plan.actions import Create, Decision, Draft, Wait, Want
 from zlayer.plan.depends import gate
@@ -32,7 +32,7 @@ def rollout(deployment: Deployment, seen: Sequence[Seen], now: float) -> Decisio
         groups.setdefault(one.instance.service, []).append(one)
     if deployment.desired != "running":
         for one in seen:
-            _want(draft, one, deployment.desired, f"deployment {deployment.desired}")
+            _want(draft, one, deployment.desired, f"deployment {deployment.desired}", deployment.stop_grace)
         return draft.close()
     for name in sorted(groups.keys() - deployment.services.keys()):
         for one in groups[name]:
@@ -53,9 +53,11 @@ def stop_first(service: Service) -> bool:
     return service.container.network_mode == "host" and bool(service.container.endpoints)
 
 
-def _want(draft: Draft, seen: Seen, desired: DesiredState, reason: str) -> None:
-    if _ORDER[seen.instance.desired] < _ORDER[desired]:
-        draft.changes.append(Want(seen.id, desired, reason))
+def _want(draft: Draft, seen: Seen, desired: DesiredState, reason: str, grace: Seconds | None = None) -> None:
+    further = _ORDER[seen.instance.desired] < _ORDER[desired]
+    hurry = grace is not None and grace != seen.instance.stop_grace and not seen.live and not seen.ended
+    if further or hurry:
+        draft.changes.append(Want(seen.id, desired if further else seen.instance.desired, reason, grace))
 
 
 @dataclass(slots=True)
@@ -79,7 +81,7 @@ class _Turn:
             if slot > wanted:
                 for one in members:
                     if self.service.stopped:
-                        _want(self.draft, one, "stopped", "service stopped")
+                        _want(self.draft, one, "stopped", "service stopped", self.deployment.stop_grace)
                     else:
                         _want(self.draft, one, "removed", "scaled down")
         self.budget = surge(wanted) - sum(self._in_flight(slots.get(n, [])) for n in range(1, wanted + 1))

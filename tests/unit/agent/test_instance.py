@@ -11,11 +11,13 @@ from zlayer.agent import journal
 from zlayer.agent.instance import InstanceLoop
 from zlayer.agent.perform import both, pause
 from zlayer.model import keys
+from zlayer.model.base import Seconds
 from zlayer.model.errors import Failed
 from zlayer.model.instance import State
 from zlayer.plan.lifecycle import Stage
 from zlayer.testing.builders import container, spec_text
 from zlayer.testing.clock import run
+from zlayer.testing.fake_machine import Behaviour
 from zlayer.testing.world import World
 
 
@@ -75,6 +77,38 @@ def test_wishes_that_flip_quickly_end_in_the_last_one(tmp_path: Path) -> None:
             await world.settle()
             assert world.nodes[0].machine.running() == []
             assert world.picture().addresses == {}, "what is stopped holds no address"
+
+    run(story)
+
+
+def test_a_second_stop_with_less_patience_kills(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with World(tmp_path) as world:
+            world.nodes[0].machine.script = lambda _: Behaviour(ignore_term=True)
+            await world.wishes.deploy(spec_text(web={"stop_grace_period": "1h"}))
+            await world.settle()
+            await world.wishes.stop("shop")
+            await anyio.sleep(60)
+            assert len(world.nodes[0].machine.running()) == 1
+            await world.wishes.stop("shop", grace=Seconds(0))
+            await anyio.sleep(2)
+            assert world.nodes[0].machine.running() == []
+            await world.settle(within=10)
+
+    run(story)
+
+
+def test_a_stop_takes_the_grace_it_is_given(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with World(tmp_path) as world:
+            world.nodes[0].machine.script = lambda _: Behaviour(ignore_term=True)
+            await world.wishes.deploy(spec_text(web={"stop_grace_period": "1h"}))
+            await world.settle()
+            await world.wishes.stop("shop", "web", grace=Seconds(5))
+            await anyio.sleep(4)
+            assert len(world.nodes[0].machine.running()) == 1
+            await anyio.sleep(2)
+            assert world.nodes[0].machine.running() == []
 
     run(story)
 

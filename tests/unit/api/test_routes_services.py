@@ -31,9 +31,12 @@ async def test_a_scale_that_says_nothing_sensible(stack: StackFactory, body: dic
         assert (await s.client.request("POST", f"{SHOP}/scale", {"services": {}})).status == 422
 
 
-async def test_a_stop_does_not_pretend_to_know_another_grace(stack: StackFactory) -> None:
+async def test_a_stop_passes_its_grace_on(stack: StackFactory) -> None:
     async with stack() as s:
         await s.deploy()
         reply = await s.client.request("POST", f"{SHOP}/stop", {"grace": 3})
-        assert (reply.status, reply.json()["code"]) == (501, "unsupported")
-        assert s.views.deployment("shop")["status"] == "running"
+        assert reply.status == 202
+        await s.views.reached(2)
+        assert s.views.picture().deployments["shop"].stop_grace == 3
+        refused = await s.client.request("POST", f"{SHOP}/stop", {"grace": -1})
+        assert refused.status == 422

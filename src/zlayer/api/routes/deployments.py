@@ -17,7 +17,6 @@ from zlayer.api.objects import DeploymentSummary
 from zlayer.api.progress import follow_deployment
 from zlayer.api.services import Api, Services
 from zlayer.api.streams import SSE, Stream, sse
-from zlayer.model.errors import Unsupported
 
 if TYPE_CHECKING:
     from zlayer.control.wishes import Deployed, PlanView
@@ -119,9 +118,7 @@ async def events(api: Api, deployment: str) -> Response:
 )
 async def stop(api: Api, deployment: str, body: StopBody | None = None) -> Response:
     wish = body or StopBody()
-    if wish.grace is not None:
-        raise Unsupported("a stop takes its grace from the spec", hint="set stop_grace_period on the service")
-    return await accepted(api, await api.wishes.stop(deployment, wish.service))
+    return await accepted(api, await api.wishes.stop(deployment, wish.service, grace=wish.grace))
 
 
 @router.post(
