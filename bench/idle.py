@@ -2,8 +2,8 @@
 
     python bench/idle.py [--containers 50] [--seconds 30]
 
-CPU is the daemon's own, user and system, from /proc; memory is its resident set. The no-op `up` is what the daemon spends
-on the plan and the deploy together, in CPU and as the API answers.
+CPU is the daemon's own, user and system, from /proc; memory is its resident set. The no-op `up` is what the daemon
+spends on the plan and the deploy together, in CPU and as the API answers.
 """
 
 from __future__ import annotations
