@@ -28,7 +28,8 @@ from zlayer.model.paths import Paths
 from zlayer.network import nft
 from zlayer.network.names import bridge_name
 from zlayer.runtime.oci.cgroups.hierarchy import Hierarchies, mounted
-from zlayer.runtime.oci.probe import ENGINES, find_tools
+from zlayer.runtime.oci.probe import find_tools
+from zlayer.runtime.oci.site import ENGINES, Site
 
 __all__ = ["Finding", "run"]
 
@@ -99,10 +100,11 @@ async def _engines() -> list[Finding]:
     conmon = shutil.which("conmon") is not None
     parent = f"zlayer-doctor{os.getpid()}"
     with _aside() as directory:
+        site = Site(directory, parent, mounted())
         try:
             for name in ENGINES:
                 try:
-                    tools = await find_tools(directory, parent, name)
+                    tools = await find_tools(site, name)
                     usable = usable or str(tools.engine)
                 except Unavailable as error:
                     refusals[name] = (error.message.removeprefix("no OCI engine works here: "), error.hint)

@@ -34,7 +34,8 @@ class Position:
     """All the decision needs. `desired` None: the store no longer knows the instance (its directory is an orphan).
 
     `created`: the runtime may know a container, because a create was begun. `retry_at`: the last step failed in a
-    way that may pass, try again then. `attached`: a client has attached, for those that wait for one.
+    way that may pass, try again then. `attached`: a client has attached, for those that wait for one, and `attach_by`
+    is when they are given up: their client is gone.
     """
 
     stage: Stage
@@ -43,6 +44,7 @@ class Position:
     grace: Seconds = Seconds(10)
     await_attach: bool = False
     attached: bool = False
+    attach_by: float | None = None
     retry_at: float | None = None
 
 
@@ -90,5 +92,6 @@ def next_step(position: Position, now: float) -> Step:
     if position.stage is Stage.STARTED:
         return Rest()
     if position.stage is Stage.CREATED and position.await_attach and not position.attached:
-        return Rest()
+        late = position.attach_by is not None and now >= position.attach_by
+        return Do("stop") if late else Rest(position.attach_by)
     return Do(_UP[position.stage])

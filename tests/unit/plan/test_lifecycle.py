@@ -63,5 +63,8 @@ def test_a_retry_waits_for_its_time() -> None:
 def test_one_that_awaits_a_client_starts_when_it_has_attached() -> None:
     waiting = Position(Stage.CREATED, "running", created=True, await_attach=True)
     assert next_step(waiting, 0.0) == Rest()
+    late = Position(Stage.CREATED, "running", created=True, await_attach=True, attach_by=60.0)
+    assert next_step(late, 59.0) == Rest(60.0)
+    assert next_step(late, 60.0) == Do("stop")
     attached = Position(Stage.CREATED, "running", created=True, await_attach=True, attached=True)
     assert next_step(attached, 0.0) == Do("start")
