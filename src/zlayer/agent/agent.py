@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Container, Iterable, Mapping
 
 import anyio
 import structlog
@@ -13,15 +13,15 @@ from anyio.to_thread import run_sync
 from zlayer.agent.instance import InstanceLoop, Shop
 from zlayer.agent.journal import Record
 from zlayer.agent.perform import Machine, Steps
-from zlayer.agent.recover import recover
+from zlayer.agent.recover import mood_of, recover, remembered, widowed
 from zlayer.agent.status import StatusWriter, state_of
 from zlayer.model import keys
 from zlayer.model.base import Timestamp
 from zlayer.model.errors import Conflict, NotFound
-from zlayer.model.instance import Instance, InstanceStatus, Node, State
+from zlayer.model.instance import Instance, InstanceStatus, Node
 from zlayer.plan.backoff import delay
 from zlayer.plan.lifecycle import Stage
-from zlayer.runtime.contract import ExecRequest, Exit, Handle, LogLine, Session, Stats
+from zlayer.runtime.contract import ExecRequest, Handle, LogLine, Session, Stats
 from zlayer.store.contract import Store
 from zlayer.store.documents import decoder, encode
 from zlayer.store.mirror import Mirror
@@ -48,6 +48,10 @@ class Agent:
         self._machine = machine
         self._writer = StatusWriter(store, machine.clock)
         self._loops: dict[str, InstanceLoop] = {}
+        self.looked = anyio.Event()
+        """Set once it has seen what was wanted at its start; who serves clients waits for it."""
+        self._widowed: set[str] = set()
+        """Ids that wait for a client of an earlier daemon: it is gone, and will not come back."""
         self._gone: set[str] = set()
         """Ids of which nothing is left here while their documents still stand."""
         self._arrived = anyio.Event()
@@ -66,14 +70,18 @@ class Agent:
             Mirror(self._store, keys.INSTANCES, _read_instance) as mirror,
             anyio.create_task_group() as tasks,
         ):
+            present = mirror.snapshot()
+            self._widowed = {one.id for one in present.values() if one.await_attach}
+            self.looked.set()
             tasks.start_soon(self._writer.run)
             await self._register()
-            mine = self._mine(mirror.snapshot().values())
-            revision = mirror.revision
-            records = await recover(self._machine, mine)
-            records.update(await self._without_trace(mine.keys() - records.keys()))
+            mine, revision = self._mine(present.values()), present.revision
+            told = await self._told(mine.keys())
+            records = await recover(self._machine)
+            records = {key: remembered(record, told.get(key), self._now()) for key, record in records.items()}
+            records.update(self._without_trace(told, mine.keys() - records.keys()))
             for instance_id, record in records.items():
-                self._loop(tasks, instance_id, mine.get(instance_id), record)
+                self._loop(tasks, instance_id, mine.get(instance_id), record, told.get(instance_id))
             for instance_id, instance in mine.items():
                 self._wish(tasks, instance_id, instance)
             self.recovered.set()
@@ -94,34 +102,47 @@ class Agent:
     async def _register(self) -> None:
         await self._store.commit({keys.node(self.node.id): encode(self.node)})
 
-    async def _without_trace(self, instance_ids: Iterable[str]) -> dict[str, Record]:
+    async def _told(self, instance_ids: Container[str]) -> dict[str, InstanceStatus]:
+        """What earlier daemons told the store of these instances."""
+        found = (_read_instancestatus(item.value) for item in (await self._store.list(keys.STATUS)).items)
+        return {status.id: status for status in found if status.id in instance_ids}
+
+    def _without_trace(self, told: Mapping[str, InstanceStatus], instance_ids: Iterable[str]) -> dict[str, Record]:
         """Instances that were here by their status, but of which nothing is left: they must not begin again."""
         records: dict[str, Record] = {}
-        for item in (await self._store.list(keys.STATUS)).items:
-            status = _read_instancestatus(item.value)
-            if status.id not in instance_ids or status.state is State.PENDING:
-                continue
-            if status.gone:
-                self._gone.add(status.id)
-            elif status.state.ended:
-                records[status.id] = Record(stage=Stage.RELEASED, failed=status.state is State.FAILED)
-            elif status.state > State.PREPARING:
-                now = Timestamp(self._machine.clock())
-                reason = "its directory is gone from the data directory"
-                records[status.id] = Record(Stage.ENDED, exit=Exit(None, False, now), failed=True, reason=reason)
+        for instance_id in instance_ids:
+            status = told.get(instance_id)
+            if status is not None and status.gone:
+                self._gone.add(instance_id)
+            elif (record := remembered(Record(), status, self._now())) != Record():
+                records[instance_id] = record
         return records
+
+    def _now(self) -> Timestamp:
+        return Timestamp(self._machine.clock())
 
     def _wish(self, tasks: TaskGroup, instance_id: str, instance: Instance | None) -> None:
         loop = self._loops.get(instance_id)
         if instance is None:
             self._gone.discard(instance_id)
+            self._widowed.discard(instance_id)
         if loop is not None:
             loop.wish(instance)
         elif instance is not None and instance_id not in self._gone:
             self._loop(tasks, instance_id, instance, Record())
 
-    def _loop(self, tasks: TaskGroup, instance_id: str, instance: Instance | None, record: Record) -> None:
-        loop = InstanceLoop(instance_id, self._shop, instance, record, Steps(self._machine, instance_id))
+    def _loop(
+        self,
+        tasks: TaskGroup,
+        instance_id: str,
+        instance: Instance | None,
+        record: Record,
+        told: InstanceStatus | None = None,
+    ) -> None:
+        if instance_id in self._widowed:
+            record = widowed(record, self._now())
+        steps = Steps(self._machine, instance_id)
+        loop = InstanceLoop(instance_id, self._shop, instance, record, steps, mood_of(told))
         self._loops[instance_id] = loop
         tasks.start_soon(self._drive, loop, tasks)
         self._arrived.set()

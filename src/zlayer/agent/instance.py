@@ -14,7 +14,7 @@ from zlayer.agent.journal import Record
 from zlayer.agent.perform import Machine, Steps, pause
 from zlayer.agent.status import Mood, StatusWriter, status_of
 from zlayer.model.base import Seconds, Timestamp
-from zlayer.model.errors import Deadline, Exhausted, Unavailable, ZlayerError
+from zlayer.model.errors import Deadline, Exhausted, NotFound, Unavailable, ZlayerError
 from zlayer.model.instance import ONE_OFF, Instance, InstanceStatus
 from zlayer.plan.backoff import delay
 from zlayer.plan.lifecycle import Do, Position, Rest, Stage, Verb, next_step
@@ -28,6 +28,8 @@ _RECORDED = frozenset({Stage.CREATED, Stage.STARTED, Stage.ENDED, Stage.RELEASED
 """Stages worth a line: what a new daemon cannot find out or redo by itself."""
 KILLED = 137
 """128 + SIGKILL."""
+ATTACH_WITHIN = 60.0
+"""Seconds an instance that waits for its client is kept before it is given up."""
 _CANCELLED_BY_STOP: frozenset[Verb] = frozenset({"pull"})
 
 
@@ -46,7 +48,7 @@ class Shop:
 
 @dataclass(slots=True)
 class _Trouble:
-    """Failures in a row of the step that is next."""
+    """Failures in a row of the step that is next. `retry_at` is of the event loop's clock, which never goes back."""
 
     count: int = 0
     retry_at: float | None = None
@@ -69,7 +71,15 @@ class InstanceLoop:
     _trouble: _Trouble = field(default_factory=_Trouble)
     _wake: anyio.Event = field(default_factory=anyio.Event)
     _moved: anyio.Event = field(default_factory=anyio.Event)
+    _attach_by: float | None = None
+    """Of the event loop's clock, as all that is waited for here."""
     _told: InstanceStatus | None = None
+    _end_told: int = 0
+    """The status writer's number of the first status that told the end."""
+    _doubted: str = ""
+    """What the runtime found wrong with it while it runs."""
+    _end_unwritten: bool = False
+    """The end is not in the journal: the disk refused it."""
 
     def wake(self) -> None:
         self._wake.set()
@@ -96,6 +106,7 @@ class InstanceLoop:
             grace=instance.spec.stop_grace if instance is not None else Seconds(10),
             await_attach=instance.await_attach if instance is not None else False,
             attached=self.attached,
+            attach_by=self._attach_by,
             retry_at=self._trouble.retry_at,
         )
 
@@ -104,15 +115,17 @@ class InstanceLoop:
         self.tell()
         while self.record.stage is not Stage.GONE:
             self._watch(tasks)
+            if self.record.stage is Stage.CREATED and self._attach_by is None:
+                self._attach_by = anyio.current_time() + ATTACH_WITHIN
             wake = self._wake = anyio.Event()
-            step = next_step(self.position(), self.shop.clock())
+            step = next_step(self.position(), anyio.current_time())
             match step:
                 case Rest(wake_at=None):
                     self.tell()
                     await wake.wait()
                 case Rest(wake_at=float() as at):
                     self.tell()
-                    await pause(at - self.shop.clock(), wake)
+                    await pause(at - anyio.current_time(), wake)
                 case Do(verb=verb):
                     await self._step(verb)
         self.tell()
@@ -139,6 +152,8 @@ class InstanceLoop:
 
     async def _call(self, verb: Verb) -> Record | None:
         perform = self.steps.perform
+        if verb in ("remove", "forget"):
+            await self._keep_the_end(verb)
         if verb in _STARTING:
             async with self.shop.starts:
                 return await perform(verb, self.instance, self.record)
@@ -179,6 +194,16 @@ class InstanceLoop:
         except ZlayerError as error:  # the stop itself still kills, only later
             log.warning("stop.hurry_failed", instance=self.id, error=error.message)
 
+    async def _keep_the_end(self, verb: Verb) -> None:
+        """How it ended is written down before the last other trace of it goes: a new daemon could not find out."""
+        if self.instance is None or self.instance.desired == "removed":
+            return
+        if verb == "forget":  # or one that vanishes by itself would be run again
+            await self.shop.writer.committed(self._end_told)
+        elif self._end_unwritten:
+            journal.append(self.steps.directory, self.record)
+            self._end_unwritten = False
+
     async def _cancellable(self, verb: Verb) -> Record | None:
         """A long step on the way up, given up as soon as the instance is no longer wanted."""
         done: Record | None = None
@@ -205,28 +230,28 @@ class InstanceLoop:
 
     def _failed(self, verb: Verb, error: ZlayerError) -> None:
         reason = f"{error.message}; {error.hint}" if error.hint else error.message
-        now = self.shop.clock()
         down = self.record.stage >= Stage.ENDED or verb == "stop"
         passing = isinstance(error, (Unavailable, Deadline, Exhausted))
         one_off = self.instance is not None and self.instance.deployment == ONE_OFF
         if down or (passing and not one_off):
             self._trouble.count += 1
             wait = error.retry_after or delay(self._trouble.count, self.id)
-            self._trouble.retry_at = now + wait
+            self._trouble.retry_at = anyio.current_time() + wait
             self.mood = replace(self.mood, reason=reason)
             log.warning("step.retry", step=verb, instance=self.id, error=reason, wait=round(wait, 1))
             self.tell()
             return
         log.warning("step.failed", step=verb, instance=self.id, error=reason)
-        ended = Exit(_exit_code(verb, reason), False, Timestamp(now))
+        ended = Exit(_exit_code(verb, reason), False, Timestamp(self.shop.clock()))
         self._advance(self.record.at(Stage.ENDED, exit=ended, failed=True, reason=reason, created=True))
 
     def _advance(self, record: Record) -> None:
         if record.stage in _RECORDED and not (record.stage is Stage.RELEASED and self._leaves_nothing()):
             try:
                 journal.append(self.steps.directory, record)
-            except OSError as error:  # every step can be repeated, so a lost line costs work, not truth
+            except OSError as error:  # a step can be repeated, so a lost line costs work; an end cannot
                 log.warning("journal.write_failed", instance=self.id, error=str(error))
+                self._end_unwritten = record.stage is Stage.ENDED
         before, self.record = self.record, record
         if self.instance is not None:
             self._event(before.stage, record)
@@ -263,26 +288,46 @@ class InstanceLoop:
     def _watch(self, tasks: TaskGroup) -> None:
         if self.record.stage is Stage.STARTED and not self.watched and self.record.handle is not None:
             self.watched = True
-            tasks.start_soon(self._life)
+            tasks.start_soon(self._attend)
+
+    async def _attend(self) -> None:
+        """Watch it until it has ended; where watching fails, watch again."""
+        failures = 0
+        while self.record.stage is Stage.STARTED:
+            try:
+                await self._life()
+            except Exception as error:
+                failures += 1
+                log.exception("watch.failed", instance=self.id, error=str(error))
+                await anyio.sleep(delay(failures, self.id))
+        self.wake()
 
     async def _life(self) -> None:
         """From start to end of the process, with its health checks beside it."""
         handle = self.record.handle
         assert handle is not None
+        reason = ""
         async with anyio.create_task_group() as group:
             if self.instance is None or self.instance.spec.health is None:
                 self._ready("none")
             else:
                 group.start_soon(self._check)
             try:
-                ended = await self.shop.machine.runtime.wait(handle)
-            except ZlayerError as error:
-                log.warning("wait.failed", instance=self.id, error=error.message)
-                ended = Exit(None, False, Timestamp(self.shop.clock()))
+                ended = await self.shop.machine.runtime.wait(handle, self._doubt)
+            except NotFound as error:
+                ended, reason = Exit(None, False, Timestamp(self.shop.clock())), error.message
             group.cancel_scope.cancel()
+        if ended.code is None:
+            reason = reason or self._doubted or "it ended while nobody watched; its exit code is not known"
         if self.record.stage is Stage.STARTED:
-            self._advance(self.record.at(Stage.ENDED, exit=ended))
-        self.wake()
+            self._advance(self.record.at(Stage.ENDED, exit=ended, reason=reason))
+
+    def _doubt(self, reason: str) -> None:
+        """What the runtime finds wrong with one that runs on."""
+        self._doubted = reason
+        if self.instance is not None:
+            self.shop.writer.event("instance.unwatched", self.instance, reason, self.shop.node)
+        self.tell()
 
     async def _check(self) -> None:
         assert self.instance is not None
@@ -315,11 +360,13 @@ class InstanceLoop:
         status = self._status()
         if status != self._told:
             self._told = status
-            self.shop.writer.put(status)
+            number = self.shop.writer.put(status)
+            self._end_told = self._end_told or (number if status.state.ended else 0)
 
     def _status(self) -> InstanceStatus:
         assert self.instance is not None
-        return status_of(self.instance, self.record, self.mood, node=self.shop.node, runtime=self.shop.runtime_name)
+        mood = replace(self.mood, reason=self.mood.reason or self._doubted)
+        return status_of(self.instance, self.record, mood, node=self.shop.node, runtime=self.shop.runtime_name)
 
 
 def _exit_code(verb: Verb, reason: str) -> int | None:

@@ -42,7 +42,7 @@ class Record:
         for name in ("handle", "exit"):
             value = fields[name]
             fields[name] = None if value is None else {key: getattr(value, key) for key in value.__slots__}
-        return json.dumps(fields, separators=(",", ":")) + "\n"
+        return json.dumps(fields, separators=(",", ":"))
 
 
 def parse(line: str) -> Record:
@@ -57,7 +57,7 @@ def parse(line: str) -> Record:
 def append(directory: Path, record: Record) -> None:
     """Add a step. The directory is made when missing. OSError when the disk says no: the step is then not recorded.
 
-    A line brings its own line break in front, so that it stands apart from one that was torn before it.
+    The line break comes before the line, so that it stands apart from one that was torn before it.
     """
     path = f"{directory}/{NAME}"
     flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC

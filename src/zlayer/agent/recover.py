@@ -7,6 +7,7 @@ word wins. A container is never started twice: its id is its directory, and the 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import structlog
@@ -15,16 +16,17 @@ from anyio.to_thread import run_sync
 from zlayer.agent import journal
 from zlayer.agent.journal import Record
 from zlayer.agent.perform import Machine
+from zlayer.agent.status import Mood
 from zlayer.model.base import Timestamp
 from zlayer.model.errors import ZlayerError
-from zlayer.model.instance import Instance
+from zlayer.model.instance import InstanceStatus, State
 from zlayer.plan.lifecycle import Stage
 from zlayer.runtime.contract import Exit, Handle
 
 log = structlog.get_logger(__name__)
 
 
-async def recover(machine: Machine, instances: Mapping[str, Instance]) -> dict[str, Record]:
+async def recover(machine: Machine) -> dict[str, Record]:
     """The record of every instance with something on this node, brought up to date."""
     journals = await run_sync(_journals, machine.paths.containers)
     handles = {handle.id: handle for handle in await machine.runtime.list()}
@@ -32,8 +34,44 @@ async def recover(machine: Machine, instances: Mapping[str, Instance]) -> dict[s
     records: dict[str, Record] = {}
     for instance_id in sorted(journals.keys() | traces):
         record = journals.get(instance_id) or Record()
-        records[instance_id] = await _recover(machine, instance_id, record, handles, instances)
+        records[instance_id] = await _recover(machine, instance_id, record, handles)
     return records
+
+
+def remembered(record: Record, told: InstanceStatus | None, now: Timestamp) -> Record:
+    """A record with what only the store still knows: its journal was lost or torn, its directory deleted."""
+    if told is None:
+        return record
+    if record == Record() and told.state > State.PREPARING:
+        if told.state.ended and told.released:
+            return Record(Stage.RELEASED, created=True, exit=_exit_told(told), failed=told.state is State.FAILED)
+        reason = told.reason if told.state.ended else "its directory is gone from the data directory"
+        ended = _exit_told(told) or Exit(None, False, now)
+        return Record(Stage.ENDED, created=True, exit=ended, failed=told.state is not State.EXITED, reason=reason)
+    if record.stage >= Stage.ENDED and record.exit is not None and record.exit.code is None:
+        return replace(record, exit=_exit_told(told) or record.exit)
+    if record.stage is Stage.STARTED and told.started_at is not None:
+        return replace(record, started_at=told.started_at, ready_at=told.ready_at or record.ready_at)
+    return record
+
+
+def _exit_told(told: InstanceStatus) -> Exit | None:
+    return Exit(told.exit_code, told.oom, told.finished_at) if told.finished_at is not None else None
+
+
+def widowed(record: Record, now: Timestamp) -> Record:
+    """One that waits for a client of an earlier daemon has ended before it began."""
+    if record.stage >= Stage.STARTED:
+        return record
+    reason = "the client went away before it started"
+    return record.at(Stage.ENDED, exit=Exit(None, False, now), failed=True, reason=reason)
+
+
+def mood_of(told: InstanceStatus | None) -> Mood:
+    """The last verdict on its health stands until there is a new one: a sick replica must not pass for a ready one."""
+    if told is None or not State.RUNNING <= told.state < State.STOPPING:
+        return Mood()
+    return Mood(told.health, told.reason if told.health == "unhealthy" else "")
 
 
 def _journals(containers: Path) -> dict[str, Record]:
@@ -52,7 +90,6 @@ async def _recover(
     instance_id: str,
     record: Record,
     handles: Mapping[str, Handle],
-    instances: Mapping[str, Instance],
 ) -> Record:
     if record.stage >= Stage.ENDED:
         return record
@@ -71,11 +108,6 @@ async def _recover(
                 return record
             return record.at(Stage.STARTED, created=True, handle=handle, started_at=now)
         case "created":
-            instance = instances.get(instance_id)
-            if instance is not None and instance.await_attach:
-                ended = Exit(None, False, now)
-                reason = "the client went away before it started"
-                return record.at(Stage.ENDED, created=True, handle=handle, exit=ended, failed=True, reason=reason)
             return record.at(Stage.CREATED, created=True, handle=handle)
         case "exited":
             ended = seen.exit or Exit(None, False, now)

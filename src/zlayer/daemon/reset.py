@@ -46,7 +46,7 @@ def reset(paths: Paths, *, volumes: bool = False) -> list[str]:
 async def _take_apart(paths: Paths) -> list[str]:
     config = load(paths.root / "config.toml")
     async with wiring.drivers(paths, config) as drivers:
-        records = await recover(drivers.machine, {})
+        records = await recover(drivers.machine)
         loops = [
             InstanceLoop(name, _shop(drivers), None, record, Steps(drivers.machine, name))
             for name, record in records.items()

@@ -11,7 +11,7 @@ Errors: `Invalid` (the request cannot be a container; the message names the fiel
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
@@ -152,6 +152,10 @@ class ExecRequest:
     stdin: bool = False
 
 
+Doubt = Callable[[str], None]
+"""Takes one line for people."""
+
+
 class Session(Protocol):
     """A live exec or attach. An async context manager; leaving it kills an exec that still runs, never a container.
 
@@ -209,8 +213,11 @@ class Runtime(Protocol):
 
     async def state(self, handle: Handle) -> Observed: ...
 
-    async def wait(self, handle: Handle) -> Exit:
-        """Returns when the container has ended, at once if it had; woken by the kernel, never by polling."""
+    async def wait(self, handle: Handle, doubt: Doubt | None = None) -> Exit:
+        """Returns when the container has ended, at once if it had; woken by the kernel, never by polling.
+
+        `doubt` is told, at most once, why the end of one that still runs will not be known (its monitor is gone).
+        """
         ...
 
     def logs(

@@ -43,8 +43,11 @@ class Site:
 
     @property
     def environ(self) -> dict[str, str]:
-        clean = {k: v for k, v in os.environ.items() if not k.startswith("ZLAYER_")}
-        return {**clean, "ZLAYER_DATA_DIR": str(self.data), "NO_COLOR": "1"}
+        """The caller's, with compiled modules kept aside: a suite starts hundreds of interpreters."""
+        unwanted = {"PYTHONDONTWRITEBYTECODE"}
+        clean = {k: v for k, v in os.environ.items() if not k.startswith("ZLAYER_") and k not in unwanted}
+        compiled = str(Path.home() / ".cache" / "zlayer-tests")
+        return {**clean, "ZLAYER_DATA_DIR": str(self.data), "NO_COLOR": "1", "PYTHONPYCACHEPREFIX": compiled}
 
     def argv(self, *arguments: str) -> list[str]:
         return [sys.executable, "-m", "zlayer", *arguments]

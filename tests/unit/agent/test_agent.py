@@ -227,7 +227,7 @@ def test_recovery_finds_the_container_of_a_create_that_was_cut_off(tmp_path: Pat
             directory = where.paths.containers / key
             (directory / journal.NAME).unlink()
             journal.append(directory, Record(Stage.PREPARED, created=True))
-            found = (await recover(where, {}))[key]
+            found = (await recover(where))[key]
             assert found.stage is Stage.STARTED
             assert found.handle is not None
 

@@ -31,7 +31,7 @@ def test_the_journal_keeps_what_a_new_daemon_could_not_find_out(tmp_path: Path) 
             await world.wishes.deploy(spec_text(web={}))
             await world.settle()
             [loop] = loops(world).values()
-            lines = (loop.steps.directory / journal.NAME).read_text().splitlines()
+            lines = (loop.steps.directory / journal.NAME).read_text().strip().splitlines()
             assert [journal.parse(line).stage for line in lines] == [Stage.PREPARED, Stage.CREATED, Stage.STARTED]
             assert journal.parse(lines[0]).created, "the intent to create stands before the create"
 
