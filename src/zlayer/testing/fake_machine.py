@@ -68,6 +68,8 @@ class FakeContainer:
     exit_code: int = 0
     oom: bool = False
     paused: bool = False
+    unwatched: bool = False
+    """Its monitor was killed: it runs on, and its exit code will be unknown."""
     input: bytes = b""
     changed: anyio.Event = field(default_factory=anyio.Event)
 
@@ -84,7 +86,8 @@ class FakeContainer:
     def exit(self) -> Exit | None:
         if self.phase() != "exited":
             return None
-        return Exit(self.exit_code, self.oom, Timestamp(EPOCH + self.ends_at))
+        code = None if self.unwatched else self.exit_code
+        return Exit(code, self.oom, Timestamp(EPOCH + self.ends_at))
 
     def end(self, code: int, *, after: float = 0.0) -> None:
         """Decide the end, unless an earlier one is decided already."""
@@ -146,6 +149,12 @@ class FakeMachine:
         found = self.containers[instance_id]
         found.end(code)
         found.oom = oom
+
+    def kill_monitor(self, instance_id: str) -> None:
+        """The monitor of a container is killed, not the container."""
+        found = self.containers[instance_id]
+        found.unwatched = True
+        found.touch()
 
     def write(self, container: FakeContainer, stream: Stream, data: bytes) -> None:
         """Append to a container's log, one entry per line."""

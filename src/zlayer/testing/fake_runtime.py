@@ -13,6 +13,7 @@ from zlayer.model.base import Bytes, Seconds, Timestamp
 from zlayer.model.errors import Invalid, NotFound
 from zlayer.runtime.contract import (
     CreateRequest,
+    Doubt,
     ExecRequest,
     Exit,
     Handle,
@@ -151,9 +152,12 @@ class FakeRuntime:
     async def recover(self, handle: Handle) -> Observed:
         return await self.state(handle)
 
-    async def wait(self, handle: Handle) -> Exit:
+    async def wait(self, handle: Handle, doubt: Doubt | None = None) -> Exit:
         container = self._find(handle)
         while (ended := container.exit()) is None:
+            if container.unwatched and doubt is not None:
+                doubt("its monitor was killed: its exit code will not be known")
+                doubt = None
             with anyio.move_on_at(container.ends_at):
                 await container.changed.wait()
         return ended

@@ -39,7 +39,7 @@ def argv_of(conmon: str, engine: Engine, what: Monitored) -> list[str]:
         conmon, "--api-version", "1", "-c", what.id, "-u", what.id, "-n", what.id,
         "-r", engine.path, "--runtime-arg", "--root", "--runtime-arg", str(engine.state),
         "-b", str(layout.bundle), "-p", str(layout.pid_file), "-P", str(layout.monitor_pid_file),
-        "--persist-dir", str(layout.persist), "--full-attach", "--no-sync-log",
+        "--persist-dir", str(layout.bundle), "--full-attach", "--no-sync-log",
         "-l", f"k8s-file:{layout.log}", "--log-size-max", str(what.log_segment), "--log-level", "error",
     ]  # fmt: skip
     return argv + (["-t"] if what.tty else []) + (["-i"] if what.stdin else [])
@@ -58,7 +58,7 @@ async def launch(conmon: str, engine: Engine, what: Monitored, *, lock: int, tim
             child = spawn.start(
                 argv_of(conmon, engine, what),
                 stdio=(subprocess.DEVNULL, subprocess.DEVNULL, subprocess.DEVNULL),
-                cwd=what.layout.persist,
+                cwd=what.layout.bundle,
                 pass_fds=(write, lock),
                 env={**spawn.environment(), "_OCI_SYNCPIPE": str(write)},
             )

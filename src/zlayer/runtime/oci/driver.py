@@ -15,6 +15,7 @@ from zlayer.model.base import Seconds, Timestamp
 from zlayer.model.errors import Failed, Invalid, NotFound, ZlayerError
 from zlayer.runtime.contract import (
     CreateRequest,
+    Doubt,
     ExecRequest,
     Exit,
     Handle,
@@ -31,7 +32,7 @@ from zlayer.runtime.oci.cgroups.meter import read_stats
 from zlayer.runtime.oci.exec import end_stale_execs, open_exec
 from zlayer.runtime.oci.exits import exit_of, wait_exit
 from zlayer.runtime.oci.inotify import Inotify
-from zlayer.runtime.oci.layout import Layout, Record, read_record
+from zlayer.runtime.oci.layout import Layout, Record, layout_of, read_record
 from zlayer.runtime.oci.logs import read_logs
 from zlayer.runtime.oci.maker import DRIVER, Maker
 from zlayer.runtime.oci.probe import find_tools
@@ -63,6 +64,7 @@ class OciRuntime:
         self._inotify: Inotify | None = None
         self._keepers: dict[str, LogKeeper] = {}
         self._turns: dict[str, anyio.Lock] = {}
+        self._records: dict[str, Record] = {}
 
     async def close(self) -> None:
         """Stop watching, and delete the parent cgroups if no container is left in them. Idempotent."""
@@ -90,6 +92,7 @@ class OciRuntime:
         maker = await self._maker()
         async with self._turn(request.id):
             record = await maker.make(request)
+            self._records[request.id] = record
         self._keep_log(record)
         return record.handle
 
@@ -108,7 +111,7 @@ class OciRuntime:
             record = self._load(handle)
         except NotFound:
             return Exit(None, oom=False, at=handle.created_at)
-        layout = Layout(Path(handle.directory))
+        layout = layout_of(handle.directory)
         if (ended := exit_of(layout, record, self._hierarchies)) is not None:
             return ended
         if not waits_for_start(self._site.engine(record.engine), record):
@@ -127,10 +130,11 @@ class OciRuntime:
             ) from error
 
     async def remove(self, handle: Handle) -> None:
-        layout = Layout(Path(handle.directory))
+        layout = layout_of(handle.directory)
         async with self._turn(handle.id):
             if (keeper := self._keepers.pop(handle.id, None)) is not None:
                 keeper.close()
+            self._records.pop(handle.id, None)
             if (record := read_record(layout)) is None:
                 await clear(self._site, layout, handle.id)
             else:
@@ -143,7 +147,7 @@ class OciRuntime:
             record = self._load(handle)
         except NotFound:
             return Observed("absent")
-        if (ended := exit_of(Layout(Path(handle.directory)), record, self._hierarchies)) is not None:
+        if (ended := exit_of(layout_of(handle.directory), record, self._hierarchies)) is not None:
             return Observed("exited", exit=ended)
         waits = waits_for_start(self._site.engine(record.engine), record)
         return Observed("created" if waits else "running", pid=record.handle.pid)
@@ -153,12 +157,12 @@ class OciRuntime:
         if observed.phase in ("created", "running"):
             record = self._load(handle)
             self._keep_log(record)
-            end_stale_execs(Layout(Path(handle.directory)), self._hierarchies.processes(record.cgroup))
+            end_stale_execs(layout_of(handle.directory), self._hierarchies.processes(record.cgroup))
         return observed
 
-    async def wait(self, handle: Handle) -> Exit:
+    async def wait(self, handle: Handle, doubt: Doubt | None = None) -> Exit:
         record = self._load(handle)
-        return await wait_exit(self._watcher(), Layout(Path(handle.directory)), record, self._hierarchies)
+        return await wait_exit(self._watcher(), layout_of(handle.directory), record, self._hierarchies, doubt)
 
     async def logs(
         self,
@@ -178,7 +182,7 @@ class OciRuntime:
 
     async def exec(self, handle: Handle, request: ExecRequest) -> Session:
         record = self._load(handle)
-        layout, engine = Layout(Path(handle.directory)), self._site.engine(record.engine)
+        layout, engine = layout_of(handle.directory), self._site.engine(record.engine)
         if exit_of(layout, record, self._hierarchies) is not None or waits_for_start(engine, record):
             raise NotFound(f"container {handle.id} is not running", hint="start it, or look at its logs")
         return await open_exec(engine, layout, record, request)
@@ -189,7 +193,7 @@ class OciRuntime:
         async def code() -> int | None:
             return (await self.wait(handle)).code
 
-        return await open_attach(Layout(Path(handle.directory)), record, code)
+        return await open_attach(layout_of(handle.directory), record, code)
 
     async def stats(self, handle: Handle) -> Stats:
         record = self._load(handle)
@@ -210,9 +214,11 @@ class OciRuntime:
             raise engine.refusal(verb, done.output)
 
     def _load(self, handle: Handle) -> Record:
-        record = read_record(Layout(Path(handle.directory)))
+        if (record := self._records.get(handle.id)) is None or record.handle != handle:
+            record = read_record(layout_of(handle.directory))
         if record is None or record.handle.id != handle.id or record.handle.pid_start != handle.pid_start:
             raise NotFound(f"no container {handle.id}", hint="it was removed; create it again")
+        self._records[handle.id] = record
         return record
 
     async def _maker(self) -> Maker:
@@ -230,7 +236,7 @@ class OciRuntime:
 
     def _keep_log(self, record: Record) -> None:
         if record.handle.id not in self._keepers:
-            layout = Layout(Path(record.handle.directory))
+            layout = layout_of(record.handle.directory)
             with contextlib.suppress(FileNotFoundError):
                 self._keepers[record.handle.id] = LogKeeper(self._watcher(), layout, record.log_max_size)
 

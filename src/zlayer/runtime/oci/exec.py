@@ -135,10 +135,7 @@ class ExecSession:
                 await spawn.kill(self._child)
         self._reader.close()
         self._shut()
-        for name in ("process.json", "pid"):
-            (self._scratch / name).unlink(missing_ok=True)
-        with contextlib.suppress(OSError):
-            self._scratch.rmdir()
+        shutil.rmtree(self._scratch, ignore_errors=True)
 
     def _kill(self) -> None:
         """Kill what the engine has started, and all in its session, then the engine.

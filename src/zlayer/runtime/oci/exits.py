@@ -6,21 +6,19 @@ write it, or conmon is gone and nobody ever will; then the container's own end i
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import time
-from collections.abc import Awaitable, Callable
-from functools import partial
-
-import anyio
 
 from zlayer.model.base import Timestamp
 from zlayer.model.errors import NotFound
-from zlayer.runtime.contract import Exit
+from zlayer.runtime.contract import Doubt, Exit
 from zlayer.runtime.oci.cgroups.hierarchy import Hierarchies
 from zlayer.runtime.oci.inotify import MOVED_FROM, MOVED_TO, Inotify
 from zlayer.runtime.oci.layout import Layout, Record, boot_id, exit_seen, write_whole
 
 UNKNOWN = "unknown"
+UNWATCHED = "its monitor (conmon) is gone: it runs on, but its output is lost and its exit code will not be known"
 
 
 def exit_of(layout: Layout, record: Record, hierarchies: Hierarchies) -> Exit | None:
@@ -42,7 +40,7 @@ def was_oom(layout: Layout, record: Record, hierarchies: Hierarchies, code: int 
 
 def _noted(layout: Layout) -> float:
     """When an end without a witness was first seen: kept in a file, so that it is always told the same."""
-    note = layout.persist / UNKNOWN
+    note = layout.bundle / UNKNOWN
     with contextlib.suppress(OSError):
         if not note.exists():
             write_whole(note, "")
@@ -50,35 +48,32 @@ def _noted(layout: Layout) -> float:
     return time.time()
 
 
-async def wait_exit(inotify: Inotify, layout: Layout, record: Record, hierarchies: Hierarchies) -> Exit:
+async def wait_exit(
+    inotify: Inotify, layout: Layout, record: Record, hierarchies: Hierarchies, doubt: Doubt | None = None
+) -> Exit:
     """Returns when it has ended. One removed meanwhile ended with an unknown code, if it was not seen in time."""
     try:
-        with inotify.watch((layout.persist, MOVED_TO), (layout.directory, MOVED_FROM)) as changed:
+        with inotify.watch((layout.bundle, MOVED_TO), (layout.directory, MOVED_FROM)) as changed:
             while (ended := exit_of(layout, record, hierarchies)) is None:
                 if not layout.record.exists():
                     return Exit(None, oom=False, at=Timestamp(time.time()))
-                await _any_of(changed.wait, partial(_last_word, record))
-                changed.clear()
+                if doubt is not None and not record.monitor.alive() and record.process.alive():
+                    doubt(UNWATCHED)
+                    doubt = None
+                await _change(changed, record)
             return ended
     except FileNotFoundError as error:
         raise NotFound(f"no container {record.handle.id}", hint="it was removed") from error
 
 
-async def _last_word(record: Record) -> None:
-    """The monitor is gone, or it was already and the container is."""
-    if record.monitor.alive():
-        await record.monitor.ended()
-    else:
-        await record.process.ended()
-
-
-async def _any_of(*waits: Callable[[], Awaitable[object]]) -> None:
-    """Return with the first of them; the others are cancelled."""
-    async with anyio.create_task_group() as group:
-
-        async def one(wait: Callable[[], Awaitable[object]]) -> None:
-            await wait()
-            group.cancel_scope.cancel()
-
-        for wait in waits:
-            group.start_soon(one, wait)
+async def _change(changed: asyncio.Event, record: Record) -> None:
+    """Something was heard, or the monitor is gone, or it was already and now the container is."""
+    witness = record.monitor if record.monitor.alive() else record.process
+    with witness.opened() as fd:
+        if fd is not None:
+            asyncio.get_running_loop().add_reader(fd, changed.set)
+            try:
+                await changed.wait()
+            finally:
+                asyncio.get_running_loop().remove_reader(fd)
+        changed.clear()

@@ -11,7 +11,7 @@ import json
 import os
 import shutil
 from dataclasses import asdict, dataclass
-from functools import cache
+from functools import cache, cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -22,68 +22,67 @@ from zlayer.runtime.oci.processes import Process
 BUNDLE, LOG = "bundle", "log"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Layout:
     """Paths below one container's directory. `bundle` goes with `remove`; `log` stays."""
 
     directory: Path
 
-    @property
+    @cached_property
     def bundle(self) -> Path:
         return self.directory / BUNDLE
 
-    @property
+    @cached_property
     def config(self) -> Path:
         return self.bundle / "config.json"
 
-    @property
+    @cached_property
     def record(self) -> Path:
         return self.bundle / "record.json"
 
-    @property
+    @cached_property
     def pid_file(self) -> Path:
         """Written by the engine: the first process."""
         return self.bundle / "pid"
 
-    @property
+    @cached_property
     def monitor_pid_file(self) -> Path:
         return self.bundle / "conmon.pid"
 
-    @property
+    @cached_property
     def lock(self) -> Path:
         """Held (flock) by conmon for its whole life, through a descriptor it inherits."""
         return self.bundle / "lock"
 
-    @property
-    def persist(self) -> Path:
-        """Where conmon leaves `exit` and `oom`."""
-        return self.bundle / "end"
-
-    @property
+    @cached_property
     def exit(self) -> Path:
-        return self.persist / "exit"
+        """Written by conmon when all has ended: the exit code in decimal."""
+        return self.bundle / "exit"
 
-    @property
+    @cached_property
     def oom(self) -> Path:
-        return self.persist / "oom"
+        """Made by conmon when the kernel killed something of it for memory."""
+        return self.bundle / "oom"
 
-    @property
+    @cached_property
     def control(self) -> Path:
         """conmon's FIFO: `1 ROWS COLUMNS` resizes the terminal, `2 0 0` opens the log again."""
         return self.bundle / "ctl"
 
-    @property
+    @cached_property
     def log_dir(self) -> Path:
         return self.directory / LOG
 
-    @property
+    @cached_property
     def log(self) -> Path:
         return self.log_dir / "container.log"
 
     def prepare(self) -> None:
         """Make the directories. What an earlier, unfinished create left in the bundle must be gone by now."""
-        self.persist.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self.log_dir.mkdir(exist_ok=True, mode=0o700)
+        self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for path in (self.bundle, self.log_dir):
+            with contextlib.suppress(FileExistsError):
+                path.mkdir(mode=0o700)
 
     def discard(self) -> None:
         """Delete the bundle. Idempotent. Renamed first, so that a half-deleted one is never taken for whole."""
@@ -118,6 +117,12 @@ class Record:
         return Process(self.handle.monitor_pid, self.handle.monitor_start)
 
 
+@lru_cache(maxsize=1024)
+def layout_of(directory: str) -> Layout:
+    """The layout of a handle's directory; kept, as joining paths adds up."""
+    return Layout(Path(directory))
+
+
 @cache
 def boot_id() -> str:
     return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
@@ -125,7 +130,8 @@ def boot_id() -> str:
 
 def write_record(layout: Layout, record: Record) -> None:
     """Make the record visible, whole or not at all."""
-    write_whole(layout.record, json.dumps(asdict(record)))
+    fields = {name: getattr(record, name) for name in Record.__slots__}
+    write_whole(layout.record, json.dumps(fields | {"handle": asdict(record.handle)}))
 
 
 def read_record(layout: Layout) -> Record | None:

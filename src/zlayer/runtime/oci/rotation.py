@@ -27,8 +27,9 @@ def previous(log: Path) -> Path:
 
 def begin_log(layout: Layout) -> None:
     """An empty log of a new container, linked as its own predecessor-to-be. Deletes the log of an earlier life."""
-    for path in (layout.log, previous(layout.log)):
-        path.unlink(missing_ok=True)
+    if layout.log.exists():
+        layout.log.unlink()
+        previous(layout.log).unlink(missing_ok=True)
     layout.log.touch(mode=0o600)
     previous(layout.log).hardlink_to(layout.log)
 

@@ -76,7 +76,9 @@ async def test_silence_has_an_end(tmp_path: Path, what: Monitored) -> None:
 
 
 def test_it_is_found_by_its_bundle(what: Monitored) -> None:
-    argv = ["sh", "-c", "read x", str(what.layout.bundle)]
-    with subprocess.Popen(argv, stdin=subprocess.PIPE) as child:
+    argv = ["sh", "-c", "echo up; read x", str(what.layout.bundle)]
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
+        assert child.stdout
+        assert child.stdout.readline() == b"up\n"
         assert find(what.layout) == [child.pid]
     assert find(what.layout) == []

@@ -92,6 +92,30 @@ async def test_nobody_knows_when_the_monitor_died_first(
     assert exit_of(layout, record, NONE) == ended
 
 
+async def test_a_monitor_that_is_killed_is_told_once_while_it_runs(
+    layout: Layout, record: Record, children: list[subprocess.Popen[bytes]]
+) -> None:
+    inotify, doubts, told = Inotify(), list[str](), anyio.Event()
+
+    def doubt(reason: str) -> None:
+        doubts.append(reason)
+        told.set()
+
+    async def wait() -> None:
+        assert (await wait_exit(inotify, layout, record, NONE, doubt)).code is None
+
+    with anyio.fail_after(20):
+        async with anyio.create_task_group() as group:
+            group.start_soon(wait)
+            await anyio.lowlevel.checkpoint()
+            assert doubts == []
+            kill(children[1])
+            await told.wait()
+            kill(children[0])
+    inotify.close()
+    assert len(doubts) == 1
+
+
 async def test_after_a_boot_it_has_ended(layout: Layout, record: Record) -> None:
     ended = exit_of(layout, replace(record, boot="another"), NONE)
     assert ended is not None
