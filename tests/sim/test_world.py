@@ -86,6 +86,25 @@ def test_a_crashing_container_backs_off_and_keeps_its_history(tmp_path: Path) ->
     run(story)
 
 
+def test_a_full_subnet_is_explained_once_and_heals(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with World(tmp_path) as world:
+            await world.wishes.deploy(spec_text(web={"scale": {"mode": "manual"}}))
+            await world.wishes.scale("shop", {"web": 260})
+            await anyio.sleep(20)
+            assert len(world.nodes[0].machine.running()) == 253
+            waiting = [one for one in world.picture().of("shop") if one.instance.node is None]
+            assert len(waiting) == 7
+            assert all("all 253 addresses of 10.77.1.0/24 are in use" in one.instance.unplaced for one in waiting)
+            revision = world.view.revision
+            await anyio.sleep(100)
+            assert world.view.revision == revision, "told once, not at every look"
+            await world.wishes.scale("shop", {"web": 100})
+            await world.settle()
+
+    run(story)
+
+
 def test_one_offs_run_once_and_vanish(tmp_path: Path) -> None:
     async def story() -> None:
         async with World(tmp_path) as world:

@@ -181,15 +181,24 @@ class Controllers:
             cursor=self._cursor,
         )
         for spot in placement.places:
-            placed = spot.instance.model_copy(update={"node": spot.node, "address": spot.address})
+            placed = spot.instance.model_copy(update={"node": spot.node, "address": spot.address, "unplaced": ""})
             self._put(view, batch, placed)
             if spot.address is not None:
                 key = keys.address(spot.node, spot.address)
                 batch.puts[key] = json.dumps(placed.id).encode()
                 batch.expect[key] = 0
                 self._cursor[spot.node] = spot.address
-        for one in placement.unplaced:
-            log.warning("placement.none", instance=one.instance_id, reason=one.reason)
+        for refused in placement.unplaced:
+            self._refuse(view, batch, refused.instance, refused.reason)
+
+    def _refuse(self, view: View, batch: _Batch, instance: Instance, reason: str) -> None:
+        """Tell once, and again only when the reason changes: a full subnet must not fill the log."""
+        if instance.unplaced == reason:
+            return
+        log.warning("placement.none", instance=instance.id, reason=reason)
+        told = instance.model_copy(update={"unplaced": reason})
+        self._put(view, batch, told)
+        self._event(batch, "instance.unplaced", told, reason, self._clock())
 
     def _collect(self, view: View, picture: Picture, batch: _Batch) -> None:
         found = collect(picture.deployments, picture.all(), picture.addresses)

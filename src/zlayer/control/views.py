@@ -214,7 +214,7 @@ def instance_document(seen: Seen) -> Json:
 
 def _reason(seen: Seen) -> str:
     if seen.status is None:
-        return "" if seen.instance.node else "waits for a node"
+        return "" if seen.instance.node else seen.instance.unplaced or "waits for a node"
     if seen.status.oom:
         return "out of memory" + (f": {seen.status.reason}" if seen.status.reason else "")
     return seen.status.reason

@@ -81,6 +81,8 @@ class Instance(Document):
     """`spec.digest()`, kept so that a plan over thousands of instances hashes nothing."""
     desired: DesiredState = "running"
     node: str | None = None
+    unplaced: str = ""
+    """Why it has no node yet, for people; empty once it has."""
     address: str | None = None
     """IPv4 in the node's container subnet, chosen with the node; None for host and none networking."""
     attempt: int = 0

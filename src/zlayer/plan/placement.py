@@ -23,7 +23,9 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Unplaced:
-    instance_id: str
+    """Why an instance stays without a node."""
+
+    instance: Instance
     reason: str
 
 
@@ -54,7 +56,7 @@ def place(
     for instance in sorted(waiting, key=lambda i: (i.created_at, i.service, i.slot, i.id)):
         fitting = _fits(instance, ready)
         if not fitting:
-            unplaced.append(Unplaced(instance.id, _why(instance, nodes.values())))
+            unplaced.append(Unplaced(instance, _why(instance, nodes.values())))
             continue
         node = min(fitting, key=lambda n: (load[n.id], n.id))
         address = None
@@ -62,7 +64,7 @@ def place(
             try:
                 address = pick(node.subnet, used.setdefault(node.id, set()), after=last.get(node.id))
             except Exhausted as full:
-                unplaced.append(Unplaced(instance.id, f"{full.message}; {full.hint}"))
+                unplaced.append(Unplaced(instance, f"{full.message}; {full.hint}"))
                 continue
             used[node.id].add(address)
             last[node.id] = address
