@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
@@ -156,9 +157,10 @@ class TestInside:
         request = lab.request("ls /evil/deep; true")
         (request.rootfs / "evil").symlink_to(victim)
         request = replace(request, mounts=(MountPoint("bind", "/evil/deep", str(source)),))
-        _, text = await lab.output(request)
+        with contextlib.suppress(Failed):  # crun refuses it, runc makes the directory inside
+            _, text = await lab.output(request)
+            assert "mark" in text
         assert list(victim.iterdir()) == []
-        assert "mark" in text
 
     async def test_passwd_behind_a_symlink_stays_inside(self, lab: Lab) -> None:
         outside = lab.box.root / "passwd"
@@ -281,7 +283,6 @@ class TestTerminals:
             with anyio.fail_after(30):
                 assert b"/dev/pts/" in await until(session, b"\n")
                 await session.resize(33, 101)
-                await anyio.sleep(0.3)  # the engine copies the size on a signal; nothing tells us when it has
                 await session.send(b"\n")
                 await until(session, b"33 101")
                 assert await session.wait() == 9
@@ -437,7 +438,9 @@ class TestKilledHalfWay:
                 for p in (d / "cgroup.procs").read_text().split()
             }
             assert inside == {handle.pid}
-            watching = [pid for pid, line in lab.box.processes().items() if request.id in line.split()]
+            watching = [
+                pid for pid, line in lab.box.processes().items() if request.id in line.split() and pid != handle.pid
+            ]
             assert watching == [handle.monitor_pid]
             await lab.runtime.remove(handle)
 

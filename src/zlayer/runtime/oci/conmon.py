@@ -29,6 +29,7 @@ class Monitored:
     layout: Layout
     tty: bool
     stdin: bool
+    program: str
     log_segment: int
     """conmon starts a new log file before one gets longer than this many bytes."""
 
@@ -101,7 +102,7 @@ def _pid(line: bytes, engine: Engine, what: Monitored) -> int:
         ) from error
     if pid > 0:
         return pid
-    raise engine.refusal("create", words)
+    raise engine.refusal("create", words, program=what.program)
 
 
 def find(layout: Layout) -> list[int]:

@@ -1,9 +1,9 @@
 """One OCI engine (runc, crun or youki) and how it is spoken to, by command or, where that is proven, directly.
 
-runc's `start` opens and reads `exec.fifo` in its state directory and unlinks it; its `delete` of a container whose
-processes are gone removes that directory and the cgroups (libcontainer, container_linux.go, state_linux.go). Doing the
-same here saves two launches of a Go program per container: a third of the life of a short one. Anything unexpected
-goes to the engine's own command instead. ADR 0005.
+`start` opens `exec.fifo` in the state directory, reads a byte of it (runc) or writes one (crun), and unlinks it;
+`delete` of a container whose processes are gone removes that directory and the cgroups (runc: libcontainer,
+container_linux.go and state_linux.go; crun: libcrun, status.c). Doing the same here saves two launches of a program per
+container: a third of the life of a short one. Anything unexpected goes to the engine's own command. ADR 0005.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from zlayer.model.errors import Exhausted, Failed, ZlayerError
 
@@ -39,9 +40,9 @@ class Engine:
         return [self.path, "--root", str(self.state), *args]
 
     @property
-    def reads_fifo(self) -> bool:
-        """Its waiting init writes to `exec.fifo`, so reading starts it. crun's reads instead; youki has a socket."""
-        return self.name == "runc"
+    def start_by(self) -> Literal["read", "write", "command"]:
+        """How `exec.fifo` lets its waiting init go: runc's writes a byte and wants it read, crun's reads one."""
+        return "read" if self.name == "runc" else "write" if self.name == "crun" else "command"
 
     def fifo(self, container: str) -> Path:
         """There while the container is created and not started (runc and crun)."""
@@ -50,7 +51,7 @@ class Engine:
     def container_state(self, container: str) -> Path:
         return self.state / container
 
-    def refusal(self, verb: str, words: str) -> ZlayerError:
+    def refusal(self, verb: str, words: str, *, program: str = "") -> ZlayerError:
         """The error the engine's own words stand for, cut down to what a person needs."""
         said = [re.sub(r"\\(.)", _unescape, each) for each in _LOGGED.findall(words)]
         text = " ".join(("; ".join(said) or words.replace("\\n", " ")).split())
@@ -58,11 +59,13 @@ class Engine:
             text = text.removeprefix(noise)
         message = f"{self.name}: {text or 'failed without a word'}"
         lower = text.lower()
+        if "exec" in lower and program not in text:
+            message += f" ({program})"
         if "no space left" in lower or "resource temporarily unavailable" in lower or "cannot allocate" in lower:
             return Exhausted(message, hint="free disk, memory or process ids on this machine")
         if "executable file not found" in lower or ("exec" in lower and "no such file" in lower):
             return Failed(message, hint="the image has no such program: check entrypoint, args and PATH")
-        if "exec" in lower and "permission denied" in lower:
+        if "exec" in lower and ("permission denied" in lower or "not permitted" in lower):
             return Failed(message, hint="the program is not executable for this user: check its mode and `user`")
         return Failed(
             message, hint="see the deployment's mounts, devices and limits; `zlayer doctor` checks the machine"

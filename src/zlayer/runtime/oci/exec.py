@@ -1,7 +1,7 @@
 """Running one more program in a container: the engine's `exec` in the foreground, so that its exit code reaches us.
 
 Without a terminal the three streams are pipes. With one, we hold the master of a pty whose slave the engine gets as
-its own terminal: it makes another inside the container and copies, and a SIGWINCH makes it copy the size.
+its own terminal: it makes another inside the container and copies. Sizes are set on both.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import os
 import pty
 import shutil
 import signal
+import stat
 import struct
 import subprocess
 import tempfile
@@ -36,6 +37,7 @@ from zlayer.runtime.oci.users import resolve
 
 _NOT_FOUND, _NOT_EXECUTABLE, _KILLED = 127, 126, 137
 _GONE_SECONDS = 10.0
+_PTY_MAJORS = range(136, 144)
 
 
 async def open_exec(engine: Engine, layout: Layout, record: Record, request: ExecRequest) -> Session:
@@ -118,6 +120,7 @@ class ExecSession:
         self._reader = Reader(ends.read)
         self._writer = Descriptor(ends.write) if ends.write >= 0 else None
         self._said = b""
+        self._size: tuple[int, int] | None = None
 
     async def __aenter__(self) -> Session:
         return self
@@ -157,6 +160,8 @@ class ExecSession:
         async for stream, chunk in self._reader.chunks():
             if stream == "stderr":
                 self._said = (self._said + chunk)[-4096:]
+            if self._size and set_size(read_number(self._scratch / "pid"), *self._size):
+                self._size = None
             yield stream, chunk
 
     async def send(self, data: bytes) -> None:
@@ -174,10 +179,14 @@ class ExecSession:
             self._writer.close()
 
     async def resize(self, rows: int, columns: int) -> None:
-        if self._ends.terminal and self._writer and not self._writer.closed:
-            fcntl.ioctl(self._writer.fd, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
-            if self._child.poll() is None:
-                self._child.send_signal(signal.SIGWINCH)
+        if not self._ends.terminal or not self._writer or self._writer.closed:
+            return
+        self._size = (rows, columns)
+        fcntl.ioctl(self._writer.fd, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+        if self._child.poll() is None:
+            self._child.send_signal(signal.SIGWINCH)
+        if set_size(read_number(self._scratch / "pid"), rows, columns):
+            self._size = None
 
     async def wait(self) -> int | None:
         async for stream, chunk in self._reader.chunks():
@@ -189,6 +198,31 @@ class ExecSession:
         if code != 0 and not (self._scratch / "pid").exists():
             return refused_code(self._said) if self._init.alive() else _KILLED
         return code
+
+
+def set_size(pid: int | None, rows: int, columns: int) -> bool:
+    """Give the terminal of a process inside its size, whose foreground programs then hear SIGWINCH. False: not yet.
+
+    Its stdin is looked at before and after opening: only a pty is touched, whatever the process made of it.
+    """
+    if pid is None:
+        return False
+    path = f"/proc/{pid}/fd/0"
+    with contextlib.suppress(OSError):
+        if not _is_pty(os.stat(path)):  # noqa: PTH116  # a magic link
+            return False
+        fd = os.open(path, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            if _is_pty(os.fstat(fd)):
+                fcntl.ioctl(fd, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+                return True
+        finally:
+            os.close(fd)
+    return False
+
+
+def _is_pty(found: os.stat_result) -> bool:
+    return stat.S_ISCHR(found.st_mode) and os.major(found.st_rdev) in _PTY_MAJORS
 
 
 def end_stale_execs(layout: Layout, inside: set[int]) -> None:

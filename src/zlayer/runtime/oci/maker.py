@@ -58,6 +58,7 @@ class Maker:
             layout,
             tty=request.tty,
             stdin=request.stdin_open or request.tty,
+            program=request.argv[0],
             log_segment=max(1, request.log_max_size // 2),
         )
         tools = self.tools

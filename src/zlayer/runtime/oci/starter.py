@@ -1,4 +1,4 @@
-"""Letting a created container run. See `engine.Engine.reads_fifo` for why this mostly needs no command."""
+"""Letting a created container run. See `engine.Engine.start_by` for why this mostly needs no command."""
 
 from __future__ import annotations
 
@@ -30,14 +30,16 @@ async def start(engine: Engine, record: Record) -> None:
     """Returns once the first process is about to execute the image's program. Started already: nothing happens."""
     if not waits_for_start(engine, record):
         return
-    if engine.reads_fifo and await _by_fifo(engine, record):
+    if engine.start_by == "read" and await _by_reading(engine, record):
+        return
+    if engine.start_by == "write" and _by_writing(engine, record):
         return
     done = await spawn.run(engine.argv("start", record.handle.id), timeout=_SECONDS)
     if done.code != 0 and record.process.alive() and waits_for_start(engine, record):
         raise engine.refusal("start", done.output)
 
 
-async def _by_fifo(engine: Engine, record: Record) -> bool:
+async def _by_reading(engine: Engine, record: Record) -> bool:
     """True when the waiting init has written its byte, or has ended while we waited for it."""
     path = engine.fifo(record.handle.id)
     try:
@@ -56,6 +58,23 @@ async def _by_fifo(engine: Engine, record: Record) -> bool:
         raise Failed(
             f"{record.handle.id} did not start within {_SECONDS:g} s", hint="the machine may be overloaded"
         ) from error
+    finally:
+        os.close(fd)
+    return True
+
+
+def _by_writing(engine: Engine, record: Record) -> bool:
+    """True when the waiting init, which has the fifo open, was given its byte."""
+    path = engine.fifo(record.handle.id)
+    try:
+        fd = os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        os.write(fd, b"\0")
+        path.unlink()
+    except OSError:
+        return False
     finally:
         os.close(fd)
     return True

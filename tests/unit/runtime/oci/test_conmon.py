@@ -22,7 +22,7 @@ ENGINE = Engine("runc", "/usr/sbin/runc", "1", Path("/state"))
 def what(tmp_path: Path) -> Monitored:
     layout = Layout(tmp_path / "c")
     layout.prepare()
-    return Monitored("c", layout, tty=False, stdin=True, log_segment=512)
+    return Monitored("c", layout, tty=False, stdin=True, program="app", log_segment=512)
 
 
 def fake(tmp_path: Path, body: str) -> str:

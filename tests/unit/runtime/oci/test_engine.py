@@ -39,5 +39,12 @@ def test_commands_name_the_state_directory() -> None:
     assert RUNC.argv("start", "c") == ["/usr/sbin/runc", "--root", "/run/x/runc", "start", "c"]
     assert RUNC.fifo("c") == Path("/run/x/runc/c/exec.fifo")
     assert str(RUNC) == "runc 1.1.5"
-    assert RUNC.reads_fifo
-    assert not Engine("crun", "", "", Path()).reads_fifo
+    by = {name: Engine(name, "", "", Path()).start_by for name in ("runc", "crun", "youki")}
+    assert by == {"runc": "read", "crun": "write", "youki": "command"}
+
+
+def test_a_program_the_engine_did_not_name() -> None:
+    error = Engine("crun", "", "1", Path()).refusal(
+        "create", "open executable: Operation not permitted", program="/etc"
+    )
+    assert error.message == "crun: open executable: Operation not permitted (/etc)"

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
+import pty
+import struct
+import subprocess
+import termios
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +15,7 @@ import pytest
 
 from zlayer.model.errors import Invalid
 from zlayer.runtime.contract import ExecRequest
-from zlayer.runtime.oci.exec import end_stale_execs, process_of, refused_code
+from zlayer.runtime.oci.exec import end_stale_execs, process_of, refused_code, set_size
 from zlayer.runtime.oci.layout import Layout
 
 
@@ -64,3 +70,16 @@ def test_scratch_of_earlier_daemons_goes(tmp_path: Path) -> None:
     (old / "pid").write_text("1")
     end_stale_execs(layout, inside=set())
     assert not old.exists()
+
+
+def test_only_a_terminal_is_given_a_size(tmp_path: Path) -> None:
+    master, slave = pty.openpty()
+    for stdin, expected in ((slave, True), (subprocess.DEVNULL, False)):
+        with subprocess.Popen(["sleep", "100"], stdin=stdin) as child:
+            assert set_size(child.pid, 12, 34) is expected
+            child.kill()
+    assert struct.unpack("HHHH", fcntl.ioctl(master, termios.TIOCGWINSZ, bytes(8)))[:2] == (12, 34)
+    assert not set_size(None, 1, 1)
+    assert not set_size(2**22 + 1, 1, 1)
+    os.close(master)
+    os.close(slave)

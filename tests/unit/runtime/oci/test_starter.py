@@ -78,7 +78,23 @@ async def test_an_init_that_died_is_no_error(engine: Engine, init: subprocess.Po
 
 
 async def test_others_are_started_by_command(engine: Engine, init: subprocess.Popen[bytes], tmp_path: Path) -> None:
-    crun = Engine("crun", engine.path, "1", engine.state)
+    youki = Engine("youki", engine.path, "1", engine.state)
     with pytest.raises(Failed, match="it is broken"):
-        await start(crun, record_of(init))
+        await start(youki, record_of(init))
     assert (tmp_path / "called").read_text().split()[2:] == ["start", "c"]
+
+
+async def test_crun_is_given_its_byte(engine: Engine, tmp_path: Path) -> None:
+    crun = Engine("crun", engine.path, "1", engine.state)
+    command = f"exec 3<>{crun.fifo('c')}; echo up; head -c1 <&3 >/dev/null; exec sleep 100"
+    with subprocess.Popen(["sh", "-c", command], stdout=subprocess.PIPE) as child:  # noqa: ASYNC220  # it stands for init
+        assert child.stdout
+        assert child.stdout.readline() == b"up\n"
+        record = record_of(child)
+        await start(crun, record)
+        with anyio.fail_after(20):
+            while executable(child.pid) == record.init:
+                await anyio.lowlevel.checkpoint()
+        child.kill()
+    assert not crun.fifo("c").exists()
+    assert not (tmp_path / "called").exists()
