@@ -5,12 +5,14 @@ from __future__ import annotations
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
+from zlayer.control.pins import Local, Pins, Resolve
 from zlayer.model import keys
 from zlayer.model.base import Seconds, Timestamp
 from zlayer.model.container import ContainerSpec, PullPolicy
-from zlayer.model.errors import Conflict, Invalid, NotFound, ZlayerError
+from zlayer.model.errors import Conflict, Invalid, NotFound
 from zlayer.model.instance import ONE_OFF, Deployment, Event, Instance, InstanceStatus, Service
 from zlayer.plan.compare import Difference, compare
 from zlayer.plan.naming import instance_id
@@ -26,9 +28,6 @@ _read_instancestatus = decoder(InstanceStatus)
 
 KEEP_REVISIONS = 20
 _ATTEMPTS = 16
-
-Resolve = Callable[[ContainerSpec], Awaitable[str]]
-"""Asks the registry for the digest behind a container's image reference."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +49,7 @@ class PlanView:
 
 
 class Wishes:
-    """`environ` answers `$E:VAR`; `resolve` pins images whose policy asks the registry at each deploy."""
+    """`environ` answers `$E:VAR`; `resolve` and `local` pin images whose policy asks the registry at each deploy."""
 
     def __init__(
         self,
@@ -59,11 +58,12 @@ class Wishes:
         environ: Mapping[str, str],
         clock: Callable[[], float],
         resolve: Resolve | None = None,
+        local: Local | None = None,
     ) -> None:
         self._store = store
         self._environ = environ
         self._clock = clock
-        self._resolve = resolve
+        self._pins = Pins(resolve, local)
 
     async def plan(self, text: str, *, file: str = "", pull: PullPolicy | None = None) -> PlanView:
         """What `deploy` would do now. Writes nothing."""
@@ -270,33 +270,25 @@ class Wishes:
             container = service.container
             if pull is not None:
                 container = container.model_copy(update={"pull_policy": pull})
-            container = await self._pinned(container, before)
+            earlier = before.container if before is not None else None
+            container = await self._pins.of(container, earlier, partial(self._seen, compiled.name, name))
             services[name] = service.model_copy(update={"container": container, "replicas": _replicas(service, before)})
         return services
-
-    async def _pinned(self, container: ContainerSpec, before: Service | None) -> ContainerSpec:
-        if self._resolve is None or container.pull_policy not in ("always", "newer"):
-            return container
-        same = before is not None and before.container.image == container.image
-        pin: str | None
-        try:
-            pin = await self._resolve(container)
-        except ZlayerError:
-            if container.pull_policy == "always":
-                raise
-            pin = before.container.pin if same and before is not None else None
-        return container.model_copy(update={"pin": pin})
 
     async def _load(self, name: str) -> Deployment | None:
         item = await self._store.get(keys.deployment(name))
         return _read_deployment(item.value) if item is not None else None
 
-    async def _seen(self, name: str) -> list[Seen]:
+    async def _seen(self, name: str, service: str | None = None) -> list[Seen]:
         status = {
             one.id: one for one in (_read_instancestatus(i.value) for i in (await self._store.list(keys.STATUS)).items)
         }
         instances = (_read_instance(i.value) for i in (await self._store.list(keys.INSTANCES)).items)
-        return [Seen(one, status.get(one.id)) for one in instances if one.deployment == name]
+        return [
+            Seen(one, status.get(one.id))
+            for one in instances
+            if one.deployment == name and service in (None, one.service)
+        ]
 
 
 def _existing(name: str, old: Deployment | None) -> Deployment:

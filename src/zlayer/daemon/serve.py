@@ -99,6 +99,7 @@ async def _serve(
             with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
                 tasks.start_soon(_on_signals, signals, services, file)
                 tasks.start_soon(agent.run)
+                await agent.looked.wait()
                 tasks.start_soon(Controllers(drivers.store, clock=time.time).run)
                 tasks.start_soon(_until_stopping, listeners, services, tasks)
                 await agent.recovered.wait()
@@ -116,6 +117,10 @@ def _services(paths: Paths, doors: Doors, drivers: Drivers, views: Views, agent:
     async def resolve(container: ContainerSpec) -> str:
         return await agent.images.resolve(container.image, platform=container.platform)
 
+    async def local(pinned: ContainerSpec) -> str | None:
+        found = await agent.images.find(f"{pinned.image.split('@')[0]}@{pinned.pin}")
+        return found.digest if found is not None else None
+
     facts = Facts(
         version=__version__,
         pid=os.getpid(),
@@ -127,7 +132,7 @@ def _services(paths: Paths, doors: Doors, drivers: Drivers, views: Views, agent:
         started_at=Timestamp(time.time()),
     )
     return Services(
-        wishes=Wishes(drivers.store, environ=os.environ, clock=time.time, resolve=resolve),
+        wishes=Wishes(drivers.store, environ=os.environ, clock=time.time, resolve=resolve, local=local),
         views=views,
         agent=agent,
         store=drivers.store,

@@ -165,5 +165,9 @@ class ContainerSpec(Document):
     labels: dict[str, str] = Field(default_factory=dict)
 
     def digest(self) -> str:
-        """Hex sha256 of the canonical JSON: equal for equal containers, in every process and version run."""
-        return hashlib.sha256(self.model_dump_json(exclude_defaults=True).encode()).hexdigest()
+        """Hex sha256 of the canonical JSON: equal for equal containers, in every process and version run.
+
+        When the registry is asked is no part of it: the same image under another policy is the same container.
+        """
+        text = self.model_dump_json(exclude_defaults=True, exclude={"pull_policy"})
+        return hashlib.sha256(text.encode()).hexdigest()
