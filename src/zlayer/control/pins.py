@@ -23,6 +23,21 @@ class Pins:
     resolve: Resolve | None = None
     local: Local | None = None
 
+    def for_one_deploy(self) -> Pins:
+        """The same, asking only once for an image that several services share."""
+        asked: dict[tuple[str, str | None], str] = {}
+        resolve = self.resolve
+        if resolve is None:
+            return self
+
+        async def once(container: ContainerSpec) -> str:
+            key = (container.image, container.platform)
+            if key not in asked:
+                asked[key] = await resolve(container)
+            return asked[key]
+
+        return Pins(once, self.local)
+
     async def of(
         self,
         container: ContainerSpec,

@@ -265,13 +265,14 @@ class Wishes:
         self, compiled: Compiled, old: Deployment | None, pull: PullPolicy | None
     ) -> dict[str, Service]:
         services: dict[str, Service] = {}
+        pins = self._pins.for_one_deploy()
         for name, service in compiled.services.items():
             before = old.services.get(name) if old is not None else None
             container = service.container
             if pull is not None:
                 container = container.model_copy(update={"pull_policy": pull})
             earlier = before.container if before is not None else None
-            container = await self._pins.of(container, earlier, partial(self._seen, compiled.name, name))
+            container = await pins.of(container, earlier, partial(self._seen, compiled.name, name))
             services[name] = service.model_copy(update={"container": container, "replicas": _replicas(service, before)})
         return services
 

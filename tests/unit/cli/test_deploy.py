@@ -40,8 +40,7 @@ def test_waits_until_it_is_stable(daemon: ScriptedDaemon, cli: Cli, spec: Path) 
     assert (done.code, done.out) == (0, "")
     assert done.err.splitlines() == [
         "shop: 2 new",
-        "  + create web-1: image changed",
-        "  + create web-2: image changed",
+        "  + create web-1..2: image changed",
         "web: replica 1 is ready",
         "shop is stable: 2 replicas ready",
     ]

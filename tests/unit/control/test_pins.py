@@ -63,3 +63,18 @@ async def test_a_registry_that_does_not_answer() -> None:
     assert (await serving(None).of(container(pull_policy="newer"), pinned, nothing)).pin == OLD
     with pytest.raises(Unavailable):
         await serving(None).of(container(pull_policy="always"), pinned, nothing)
+
+
+async def test_one_deploy_asks_once_for_an_image_of_many_services() -> None:
+    asked: list[str] = []
+
+    async def resolve(spec: ContainerSpec) -> str:
+        asked.append(spec.image)
+        return f"sha256:{len(asked)}"
+
+    pins = Pins(resolve).for_one_deploy()
+    for image in ("a:1", "a:1", "b:1", "a:1"):
+        await pins.of(container(image=image, pull_policy="always"), None, nothing)
+    assert asked == ["a:1", "b:1"]
+    await Pins(resolve).of(container(image="a:1", pull_policy="always"), None, nothing)
+    assert len(asked) == 3, "the next deploy asks again"
