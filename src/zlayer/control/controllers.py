@@ -16,7 +16,7 @@ import structlog
 from zlayer.control.view import Picture, View
 from zlayer.model import keys
 from zlayer.model.base import Timestamp
-from zlayer.model.errors import Conflict
+from zlayer.model.errors import Conflict, ZlayerError
 from zlayer.model.instance import Event, Instance
 from zlayer.plan.actions import Create, Wait, Want
 from zlayer.plan.backoff import delay
@@ -57,6 +57,7 @@ class Controllers:
         self._store = store
         self._clock = clock
         self._wake_at: dict[str, float] = {}
+        """Of the event loop's clock, which never goes back."""
         self._cursor: dict[str, str] = {}
         self._events = 0
         self._credit = BURST
@@ -98,20 +99,23 @@ class Controllers:
         self._last_turn = now
 
     async def _trim(self) -> None:
-        """Keep the newest events; their keys sort by time."""
+        """Keep the events written last: by revision, for the clock they are named after may have gone back."""
         while True:
-            old = (await self._store.list(keys.EVENTS)).items[:-KEEP_EVENTS]
-            if old:
-                await self._store.commit(deletes=[item.key for item in old])
+            try:
+                events = sorted((await self._store.list(keys.EVENTS)).items, key=lambda item: item.created)
+                if old := events[:-KEEP_EVENTS]:
+                    await self._store.commit(deletes=[item.key for item in old])
+            except ZlayerError as error:  # a full disk, say: a few events too many do no harm
+                log.warning("events.trim_failed", error=error.message)
             await anyio.sleep(TRIM_EVERY)
 
     def _due(self) -> set[str]:
-        now = self._clock()
+        now = anyio.current_time()
         return {name for name, at in self._wake_at.items() if at <= now}
 
     def _pause(self) -> float:
         soonest = min(self._wake_at.values(), default=float("inf"))
-        return max(0.0, min(soonest - self._clock(), LOOK_AGAIN))
+        return max(0.0, min(soonest - anyio.current_time(), LOOK_AGAIN))
 
     async def _turn(self, view: View, dirty: set[str]) -> int | None:
         """One commit with everything decided; its revision, or None when there was nothing to decide."""
@@ -134,7 +138,7 @@ class Controllers:
                 continue
             decision = rollout(deployment, picture.of(name), now)
             if decision.wake_at is not None:
-                self._wake_at[name] = decision.wake_at
+                self._wake_at[name] = anyio.current_time() + decision.wake_at - now
             if decision.waits:
                 self.waits[name] = decision.waits
             if decision.changes:

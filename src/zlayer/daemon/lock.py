@@ -16,21 +16,38 @@ def hold(path: Path) -> Iterator[None]:
     """Hold the data directory for the life of the context; `path` then names our pid as text.
 
     The lock is an flock, so it ends with the process however that ends, and a pid file left behind locks nothing.
-    The file is never unlinked: two daemons could then hold locks on two files of one name.
+    Who unlinks the file must hold it. A lock on a file that has lost its name is no lock and is asked for again: two
+    daemons could else hold locks on two files of one name.
     Raises `Conflict` at once when another daemon holds it; its pid is in the message.
     """
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    descriptor = _locked(path)
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise _taken(path) from None
         os.truncate(descriptor, 0)
         os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
         yield
         os.truncate(descriptor, 0)
     finally:
         os.close(descriptor)
+
+
+def _locked(path: Path) -> int:
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if _still_named(path, descriptor):
+                return descriptor
+        except BlockingIOError:
+            os.close(descriptor)
+            raise _taken(path) from None
+        os.close(descriptor)
+
+
+def _still_named(path: Path, descriptor: int) -> bool:
+    try:
+        return os.path.samestat(path.stat(), os.fstat(descriptor))
+    except FileNotFoundError:
+        return False
 
 
 def holder(path: Path) -> int | None:

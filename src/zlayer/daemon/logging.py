@@ -42,12 +42,15 @@ class LogFile:
         self._keep = keep
         self._echo = echo
         self._lock = threading.Lock()
+        self._ended = False
         self._file = self._open()
 
     def write(self, text: str) -> None:
         data = text.encode("utf-8", "backslashreplace")
         with self._lock:
             try:
+                if self._file.closed and not self._ended:  # a rotation failed half-way
+                    self._file = self._open()
                 if self._file.tell() + len(data) > self._cap and self._file.tell():
                     self._rotate()
                 self._file.write(data)
@@ -67,6 +70,7 @@ class LogFile:
 
     def close(self) -> None:
         with self._lock:
+            self._ended = True
             self._file.close()
 
     def _open(self) -> IO[bytes]:

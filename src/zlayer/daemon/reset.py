@@ -1,7 +1,7 @@
 """`zlayer daemon reset`: end everything of a data directory and take it away, kernel objects first.
 
 Uses the agent's own way down, so what is removed is found and removed exactly as a running daemon would. What cannot
-be taken apart is told, and its directory left for another try.
+be taken apart is told, and its directory left for another try. Killed half-way, it goes on where it was.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from zlayer.agent.status import StatusWriter
 from zlayer.daemon import lock, wiring
 from zlayer.daemon.config import load
 from zlayer.daemon.wiring import Drivers
-from zlayer.model.errors import Failed, ZlayerError
+from zlayer.model.errors import Corrupt, Failed, ZlayerError
 from zlayer.model.paths import Paths
 
 PATIENCE = 60.0
@@ -34,12 +34,17 @@ def reset(paths: Paths, *, volumes: bool = False) -> list[str]:
     if not paths.root.exists():
         return []
     with lock.hold(paths.lock):
-        removed = anyio.run(_take_apart, paths)
+        try:
+            removed = anyio.run(_take_apart, paths)
+        except Corrupt:  # the state goes in any case
+            for file in paths.root.glob(f"{paths.state.name}*"):
+                file.unlink()
+            removed = anyio.run(_take_apart, paths)
         keep = {*KEPT, paths.lock.name} | (set() if volumes or not _any(paths.volumes) else {paths.volumes.name})
         for entry in sorted(paths.root.iterdir()):
             if entry.name not in keep:
                 _delete(entry)
-    paths.lock.unlink(missing_ok=True)
+        paths.lock.unlink()
     return removed
 
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from zlayer.model.base import Seconds, Timestamp
 from zlayer.model.instance import Deployment, DesiredState, Instance, Service
 from zlayer.plan.actions import Create, Decision, Draft, Wait, Want
+from zlayer.plan.backoff import LIMIT
 from zlayer.plan.depends import gate
 from zlayer.plan.naming import instance_id
 from zlayer.plan.restart import judge
@@ -124,7 +125,7 @@ class _Turn:
         verdict = judge(ended)
         if verdict.at is None:
             self.draft.waits.append(Wait(self.name, slot, verdict.reason))
-        elif self.now < verdict.at:
+        elif self.now < verdict.at <= self.now + LIMIT:  # further off only where the clock went back
             self.draft.wake(verdict.at)
             self.draft.waits.append(Wait(self.name, slot, f"restarts after back-off: {verdict.reason}"))
         else:

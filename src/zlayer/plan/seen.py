@@ -50,13 +50,13 @@ class Seen:
 
 
 def by_slot(seen: Iterable[Seen]) -> dict[int, list[Seen]]:
-    """Oldest first within a slot."""
+    """Oldest first within a slot, by what led to what: clocks go back."""
     slots: dict[int, list[Seen]] = {}
     for one in sorted(seen, key=_age):
         slots.setdefault(one.instance.slot, []).append(one)
     return slots
 
 
-def _age(seen: Seen) -> tuple[float, int, int, str]:
+def _age(seen: Seen) -> tuple[int, int, float, str]:
     one = seen.instance
-    return (one.created_at, one.revision, one.attempt, one.id)
+    return (one.revision, one.attempt, one.created_at, one.id)

@@ -67,17 +67,24 @@ def now() -> float:
 class World:
     """Async context manager. `wishes` is the user; `settle` waits until what is wanted is what there is."""
 
-    def __init__(self, root: Path, *, seed: int = 0, nodes: int = 1, faults: Faults | None = None) -> None:
+    def __init__(
+        self, root: Path, *, seed: int = 0, nodes: int = 1, faults: Faults | None = None, store: Store | None = None
+    ) -> None:
         self.random = random.Random(seed)
         self.faults = faults or Faults()
-        self.store: Store = MemoryStore()
-        self.wishes = Wishes(self.store, environ={}, clock=now)
+        self.store: Store = store or MemoryStore()
+        self.skew = 0.0
+        """Seconds the wall clock is off: set it to make clocks jump. The event loop's clock never does."""
+        self.wishes = Wishes(self.store, environ={}, clock=self._clock)
         self.view = View(self.store)
-        self.controllers = Controllers(self.store, clock=now)
+        self.controllers = Controllers(self.store, clock=self._clock)
         self.nodes = [self._node(root, f"n{number}", number) for number in range(1, nodes + 1)]
         self.agents: dict[int, Agent] = {}
         """The agents of the daemons that run now, by the node's position."""
         self._tasks: TaskGroup | None = None
+
+    def _clock(self) -> float:
+        return now() + self.skew
 
     def _node(self, root: Path, name: str, number: int) -> FakeNode:
         subnet = f"10.77.{number}.0/24"
@@ -124,7 +131,7 @@ class World:
                 snapshots=where.snapshots,
                 network=FakeNetwork(where.fabric),
                 paths=where.paths,
-                clock=now,
+                clock=self._clock,
             )
             agent = Agent(self.store, where.document, machine)
             self.agents[self.nodes.index(where)] = agent

@@ -152,3 +152,28 @@ async def test_a_pause_ends_early_when_woken() -> None:
     with anyio.fail_after(1):
         await pause(60, wake)
         await pause(-1, anyio.Event())
+
+
+def test_an_end_the_disk_refused_is_written_before_the_engine_forgets_it(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with World(tmp_path) as world:
+            machine = world.nodes[0].machine
+            one = await world.wishes.run_once(container())
+            await anyio.sleep(2)
+            file = world.nodes[0].paths.containers / one.id / journal.NAME
+            written = file.read_bytes()
+            file.unlink()
+            file.symlink_to("/dev/full")
+            machine.kill(one.id, 5)
+            await anyio.sleep(60)
+            assert one.id in machine.containers, "its exit code was thrown away"
+            file.unlink()
+            file.write_bytes(written)
+            await anyio.sleep(120)
+            assert one.id not in machine.containers
+            ended = journal.load(file.parent)
+            assert ended is not None
+            assert ended.exit is not None
+            assert ended.exit.code == 5
+
+    run(story)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import fcntl
 import os
 import subprocess
 import sys
@@ -57,3 +58,18 @@ def test_children_do_not_inherit_it(tmp_path: Path) -> None:
         assert holder(path) is None
     finally:
         child.communicate()
+
+
+def test_a_lock_on_a_file_that_lost_its_name_is_no_lock(tmp_path: Path) -> None:
+    """`daemon reset` takes the file away: who had it open by then must not think it has the directory."""
+    path = tmp_path / "daemon.pid"
+    with hold(path):
+        waiting = os.open(path, os.O_RDWR)
+        path.unlink()
+    try:
+        fcntl.flock(waiting, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        with hold(path):
+            assert os.fstat(waiting).st_nlink == 0
+            assert holder(path) == os.getpid()
+    finally:
+        os.close(waiting)

@@ -105,3 +105,15 @@ def test_reopened_after_others_rotated_it_and_echoed(tmp_path: Path) -> None:
     assert (tmp_path / "moved").read_text() == "before\n"
     assert screen.getvalue() == "before\nafter\n"
     assert (tmp_path / "daemon.log").stat().st_mode & 0o077 == 0
+
+
+def test_a_rotation_that_failed_loses_a_line_and_not_the_log(tmp_path: Path) -> None:
+    file = LogFile(tmp_path / "daemon.log", cap=Bytes(10))
+    file.write("the first\n")
+    (tmp_path / "daemon.log.1" / "in the way").mkdir(parents=True)
+    file.write("lost\n")
+    file.write("told\n")
+    assert (tmp_path / "daemon.log").read_text().endswith("told\n")
+    file.close()
+    file.write("after the end\n")
+    assert "after" not in (tmp_path / "daemon.log").read_text()
