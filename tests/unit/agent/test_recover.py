@@ -63,7 +63,7 @@ def test_an_exit_code_only_the_store_knows_is_kept() -> None:
 def test_a_start_that_was_told_is_not_told_anew() -> None:
     adopted = Record(Stage.STARTED, handle=HANDLE, started_at=NOW)
     found = remembered(adopted, told(State.READY, started_at=5, ready_at=6), NOW)
-    assert (found.started_at, found.ready_at) == (5, 6)
+    assert (found.started_at, found.ready_at) == (Timestamp(5), Timestamp(6))
 
 
 @pytest.mark.parametrize("stage", list(Stage))
@@ -100,7 +100,7 @@ def test_after_a_restart_a_sick_replica_does_not_pass_for_ready(tmp_path: Path) 
                 async for batch in world.store.watch(keys.status(one.id), 0):
                     items = [change.item for change in batch.changes if change.item is not None]
                     told_since += [InstanceStatus.model_validate_json(item.value) for item in items]
-            assert told_since[-1].ready_at == 6
+            assert told_since[-1].ready_at == Timestamp(6)
             assert [s.health for s in told_since if s.ready_at is not None] == ["unhealthy"] * len(told_since)
 
     run(story)
