@@ -3,7 +3,8 @@
 Rules
 - A replica whose container spec is unchanged is never touched.
 - Start-first: a replaced replica ends only when its successor is ready. Stop-first only where two cannot coexist
-  (host network with ports). At most a quarter of a service (at least one) is being replaced at a time.
+  (host network with ports; a lone replica with a writable bind or named volume, whose data has one writer). At most
+  a quarter of a service (at least one) is being replaced at a time.
 - An instance that ended by itself is history; its slot gets a new one after back-off, as the restart policy says.
 - Every call sees everything and decides again: it can be interrupted, repeated or raced without harm.
 """
@@ -14,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from zlayer.model.base import Seconds, Timestamp
+from zlayer.model.container import Mount, TmpfsMount
 from zlayer.model.instance import Deployment, DesiredState, Instance, Service
 from zlayer.plan.actions import Create, Decision, Draft, Wait, Want
 from zlayer.plan.backoff import LIMIT
@@ -50,8 +52,15 @@ def surge(replicas: int) -> int:
 
 
 def stop_first(service: Service) -> bool:
-    """Two instances of one replica cannot live side by side."""
-    return service.container.network_mode == "host" and bool(service.container.endpoints)
+    """Two instances of one replica cannot live side by side: a port of the host, or data only this replica writes."""
+    container = service.container
+    shares_ports = container.network_mode == "host" and bool(container.endpoints)
+    return shares_ports or (service.replicas == 1 and any(_keeps(mount) for mount in container.mounts))
+
+
+def _keeps(mount: Mount) -> bool:
+    """Whether what is written there is there for the next instance too."""
+    return not isinstance(mount, TmpfsMount) and not mount.readonly and not (mount.type == "volume" and not mount.name)
 
 
 def _want(draft: Draft, seen: Seen, desired: DesiredState, reason: str, grace: Seconds | None = None) -> None:

@@ -7,10 +7,10 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from zlayer.model.container import Endpoint, Restart
+from zlayer.model.container import BindMount, Endpoint, Restart, TmpfsMount, VolumeMount
 from zlayer.model.instance import Dependency, Deployment, Instance, State
 from zlayer.plan.actions import Create, Decision, Want
-from zlayer.plan.rollout import rollout, surge
+from zlayer.plan.rollout import rollout, stop_first, surge
 from zlayer.plan.seen import Seen
 from zlayer.testing.builders import deployment, seen, service
 
@@ -172,6 +172,19 @@ def test_host_ports_are_replaced_stop_first() -> None:
     assert "predecessor" in cluster.decide().waits[0].reason
     settle(cluster)
     assert [o.instance.spec.image for o in cluster.seen.values()] == ["b:1"]
+
+
+def test_data_with_one_writer_never_has_two() -> None:
+    data = VolumeMount(name="data", target="/data")
+    kept = [data, BindMount(source="/srv", target="/data")]
+    passing = [
+        TmpfsMount(target="/tmp"),
+        VolumeMount(name=None, target="/x"),
+        data.model_copy(update={"readonly": True}),
+    ]
+    assert all(stop_first(service(1, mounts=(mount,))) for mount in kept)
+    assert not stop_first(service(1, mounts=tuple(passing)))
+    assert not stop_first(service(2, mounts=(data,))), "its replicas share the data as it is"
 
 
 def test_a_broken_revision_never_replaces_more_than_the_surge() -> None:
