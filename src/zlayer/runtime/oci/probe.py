@@ -7,6 +7,7 @@ mounts and the seccomp filter. What works is remembered in the run directory unt
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import tempfile
@@ -51,6 +52,7 @@ async def find_tools(site: Site, engine: str = "auto") -> Tools:
     if not paths:
         raise Unavailable(f"no OCI engine is installed ({', '.join(names)})", hint=install("runc"))
     site.run.mkdir(parents=True, exist_ok=True, mode=0o700)
+    await _sweep(site)
     cache_file = site.run / f"oci-probe-{engine}.json"
     key = _key([*paths.values(), conmon])
     if found := _remembered(cache_file, key):
@@ -91,7 +93,7 @@ async def _version(path: str) -> str:
 async def _try(engine: Engine, site: Site) -> str:
     """Why this engine does not work here; empty when it does."""
     engine.state.mkdir(parents=True, exist_ok=True, mode=0o700)
-    bundle = Path(tempfile.mkdtemp(prefix="probe-", dir=site.run))
+    bundle = Path(tempfile.mkdtemp(prefix=f"probe-{os.getpid()}-", dir=site.run))
     name = bundle.name
     try:
         (bundle / "rootfs").mkdir()
@@ -107,6 +109,15 @@ async def _try(engine: Engine, site: Site) -> str:
     finally:
         with anyio.CancelScope(shield=True):
             await _tidy(engine, site, bundle)
+
+
+async def _sweep(site: Site) -> None:
+    """Take away what a prober that was killed has left."""
+    for bundle in site.run.glob("probe-*"):
+        prober = bundle.name.split("-")[1]
+        if not Path("/proc", prober).exists():
+            for name in ENGINES:
+                await _tidy(site.engine(name), site, bundle)
 
 
 async def _tidy(engine: Engine, site: Site, bundle: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -81,3 +83,18 @@ def test_how_to_install(tmp_path: Path) -> None:
     release.write_text("ID=fedora\n")
     assert probe.install("crun", release=release) == "dnf install crun"
     assert probe.install("crun", release=tmp_path / "no") == "install crun"
+
+
+async def test_what_a_killed_prober_left_is_taken_away(programs: Path, tmp_path: Path) -> None:
+    put(programs, "conmon")
+    put(programs, "crun", WORKS)
+    site = Site(tmp_path / "run", "zl-none", Hierarchies())
+    gone = subprocess.Popen(["/bin/true"])
+    gone.wait()
+    dead, living = (site.run / f"probe-{pid}-x" for pid in (gone.pid, os.getpid()))
+    for bundle in (dead, living):
+        bundle.mkdir(parents=True)
+        (bundle / "config.json").touch()
+    await probe.find_tools(site)
+    assert not dead.exists()
+    assert living.exists()
