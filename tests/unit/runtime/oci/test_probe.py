@@ -85,13 +85,16 @@ def test_how_to_install(tmp_path: Path) -> None:
     assert probe.install("crun", release=tmp_path / "no") == "install crun"
 
 
+def ended_pid() -> int:
+    with subprocess.Popen(["/bin/true"]) as process:
+        return process.pid
+
+
 async def test_what_a_killed_prober_left_is_taken_away(programs: Path, tmp_path: Path) -> None:
     put(programs, "conmon")
     put(programs, "crun", WORKS)
     site = Site(tmp_path / "run", "zl-none", Hierarchies())
-    gone = subprocess.Popen(["/bin/true"])
-    gone.wait()
-    dead, living = (site.run / f"probe-{pid}-x" for pid in (gone.pid, os.getpid()))
+    dead, living = (site.run / f"probe-{pid}-x" for pid in (ended_pid(), os.getpid()))
     for bundle in (dead, living):
         bundle.mkdir(parents=True)
         (bundle / "config.json").touch()
