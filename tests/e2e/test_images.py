@@ -120,7 +120,7 @@ def test_redis_from_a_registry_with_tls_and_a_password(
     assert (stopped["state"], stopped["exit_code"]) == ("exited", 0), "redis ends by itself when told to"
 
 
-POSTGRES = {
+POSTGRES: Json = {
     "env": {"POSTGRES_PASSWORD": "secret", "POSTGRES_DB": "shop"},
     "health": {"interval": "1s", "check": {"type": "command", "command": "pg_isready -h 127.0.0.1"}},
     "endpoints": [{"name": "postgres", "protocol": "tcp", "port": 5432}],
