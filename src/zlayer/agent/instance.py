@@ -26,6 +26,8 @@ _STARTING: frozenset[Verb] = frozenset({"prepare", "create", "start"})
 _ENDING: frozenset[Verb] = frozenset({"remove", "release", "forget"})
 _RECORDED = frozenset({Stage.CREATED, Stage.STARTED, Stage.ENDED, Stage.RELEASED})
 """Stages worth a line: what a new daemon cannot find out or redo by itself."""
+TELL_PULL = 1.0
+"""Seconds between two words on a pull that goes on."""
 KILLED = 137
 """128 + SIGKILL."""
 ATTACH_WITHIN = 60.0
@@ -204,6 +206,14 @@ class InstanceLoop:
             journal.append(self.steps.directory, self.record)
             self._end_unwritten = False
 
+    async def _tell_pull(self) -> None:
+        """Once a pull takes its time, say so, and how much has come."""
+        assert self.instance is not None
+        while True:
+            await anyio.sleep(TELL_PULL)
+            self.mood = replace(self.mood, reason=self.steps.pulling(self.instance.spec.image))
+            self.tell()
+
     async def _cancellable(self, verb: Verb) -> Record | None:
         """A long step on the way up, given up as soon as the instance is no longer wanted."""
         done: Record | None = None
@@ -218,6 +228,7 @@ class InstanceLoop:
                 group.cancel_scope.cancel()
 
             group.start_soon(until_unwanted)
+            group.start_soon(self._tell_pull)
             self.shop.writer.put(self._status())
             try:
                 done = await self.steps.perform(verb, self.instance, self.record)
@@ -318,9 +329,14 @@ class InstanceLoop:
                 ended, reason = Exit(None, False, Timestamp(self.shop.clock())), error.message
             group.cancel_scope.cancel()
         if ended.code is None:
-            reason = reason or self._doubted or "it ended while nobody watched; its exit code is not known"
+            reason = reason or self._doubted or self._why_unknown()
         if self.record.stage is Stage.STARTED:
             self._advance(self.record.at(Stage.ENDED, exit=ended, reason=reason))
+
+    def _why_unknown(self) -> str:
+        if (self.steps.directory / journal.NAME).exists():
+            return "it ended while nobody watched; its exit code is not known"
+        return "its directory was deleted from the data directory"
 
     def _doubt(self, reason: str) -> None:
         """What the runtime finds wrong with one that runs on."""

@@ -6,7 +6,7 @@ Called again after a crash in the middle, every step does what is left and answe
 from __future__ import annotations
 
 import shutil
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -16,7 +16,7 @@ from anyio.to_thread import run_sync
 
 from zlayer.agent import files, journal, request, volumes
 from zlayer.agent.journal import Record
-from zlayer.image.contract import Image, Images, Snapshots
+from zlayer.image.contract import Image, Images, Progress, Snapshots
 from zlayer.model.base import Seconds, Timestamp
 from zlayer.model.errors import NotFound, ZlayerError
 from zlayer.model.instance import Instance
@@ -38,6 +38,10 @@ class Machine:
     clock: Callable[[], float]
 
 
+_HERE = ("extracting", "done", "exists")
+"""Phases of a blob whose bytes have all come."""
+
+
 @dataclass(slots=True)
 class Scratch:
     """What earlier steps of this process found, to spare asking twice. All of it can be asked for again."""
@@ -46,6 +50,7 @@ class Scratch:
     rootfs: Path | None = None
     attachment: Attachment | None = None
     handles: dict[str, Handle] = field(default_factory=dict)
+    blobs: dict[str, Progress] = field(default_factory=dict)
 
 
 class Steps:
@@ -105,8 +110,16 @@ class Steps:
             if spec.pin is not None:
                 reference = f"{spec.image.split('@')[0]}@{spec.pin}"
                 policy = "if_not_present" if pull else "never"
-            self._scratch.image = await self._machine.images.pull(reference, policy=policy, platform=spec.platform)
+            self._scratch.image = await self._machine.images.pull(
+                reference, policy=policy, platform=spec.platform, on_progress=self._saw
+            )
         return self._scratch.image
+
+    def _saw(self, progress: Progress) -> None:
+        self._scratch.blobs[progress.digest] = progress
+
+    def pulling(self, image: str) -> str:
+        return pulling(image, self._scratch.blobs.values())
 
     async def _rootfs(self, instance: Instance) -> Path:
         if self._scratch.rootfs is None:
@@ -170,6 +183,15 @@ class Steps:
         with suppress(FileNotFoundError):
             self.directory.rename(trash)
         shutil.rmtree(trash, ignore_errors=True)
+
+
+def pulling(image: str, blobs: Collection[Progress]) -> str:
+    """What a pull that goes on is at, for people."""
+    total = sum(blob.total for blob in blobs)
+    here = sum(blob.total if blob.phase in _HERE else blob.done for blob in blobs)
+    if total and here >= total:
+        return f"unpacking {image}"
+    return f"pulling {image}" + (f" ({here / 2**20:.1f} of {total / 2**20:.1f} MiB)" if total else "")
 
 
 async def both(one: Awaitable[object], other: Awaitable[object]) -> None:

@@ -25,6 +25,8 @@ class ServiceSummary(Answer):
     ready: int
     settled: bool
     """Every wanted replica is ready and nothing else of the service is live."""
+    note: str
+    """What a replica that is not ready waits for or suffers from."""
     endpoints: list[EndpointItem]
 
 
@@ -33,7 +35,7 @@ class DeploymentSummary(Answer):
 
     name: str
     deployment: str
-    status: Literal["pending", "deploying", "running", "failed", "stopped", "removing"]
+    status: Literal["pending", "deploying", "running", "failed", "stopping", "stopped", "removing"]
     message: str
     culprit: str
     """The instance to look at when it failed."""

@@ -52,15 +52,29 @@ class Progress:
         self._screen = screen
         self._latest: dict[str, ProgressEvent] = {}
         self._summary: Deployment | None = None
+        self._noted: dict[str, str] = {}
 
     def add(self, item: Deployment | ProgressEvent) -> None:
         if isinstance(item, Deployment):
             self._summary = item
         else:
             self._latest[item.service] = item
-            if not self._screen.live:
+        if self._screen.live:
+            self.draw()
+        else:
+            self._print(item)
+
+    def _print(self, item: Deployment | ProgressEvent) -> None:
+        """Lines for a log: what the plan has said already is not said again, nor a note of which a number changed."""
+        if isinstance(item, ProgressEvent):
+            if item.kind != "instance.created" or item.message.startswith("restart"):
                 self._screen.note(progress.event(item))
-        self.draw()
+            return
+        for each in item.services:
+            gist = each.note.partition(" (")[0]
+            if gist and gist != self._noted.get(each.name):
+                self._noted[each.name] = gist
+                self._screen.note(gist)
 
     def draw(self) -> None:
         if self._summary and self._screen.live:
@@ -95,7 +109,7 @@ def until(
                     drawn.done()
                     return item
                 if item.status.startswith("failed"):
-                    raise blamed(api, name, Failed, item.message or f"{name} failed")
+                    raise blamed(api, name, Failed, item.message or f"{name} failed", item.culprit)
     except Deadline:
         drawn.done()
         raise blamed(api, name, Deadline, f"{name} was not {goal} after {timeout:g} seconds") from None
@@ -140,10 +154,11 @@ def until_gone(api: Client, name: str, screen: Screen, timeout: float) -> None:
         raise blamed(api, name, Deadline, f"{name} was not gone after {timeout:g} seconds") from None
 
 
-def blamed(api: Client, name: str, kind: type[ZlayerError], message: str) -> ZlayerError:
-    """The error with the worst replica's reason and the end of its log, as far as the daemon can still tell."""
+def blamed(api: Client, name: str, kind: type[ZlayerError], message: str, named: str = "") -> ZlayerError:
+    """The error with the reason and the end of the log of the replica named, else of the worst, as far as known."""
     try:
-        culprit = worst(api.containers(name))
+        listed = api.containers(name)
+        culprit = next((c for c in listed if c.id == named), None) or worst(listed)
         if culprit is None:
             return kind(message, hint=f"look at `zlayer ps -c --deployment {name}`")
         tail = [line.data for line in api.instance_logs(culprit.id, LogQuery(lines=LOG_LINES))]
@@ -151,7 +166,7 @@ def blamed(api: Client, name: str, kind: type[ZlayerError], message: str) -> Zla
         return kind(message)
     who = f"{culprit.service}-{culprit.replica}"
     why = culprit.reason or (f"{culprit.state} ({culprit.exit_code})" if culprit.exit_code else culprit.state)
-    text = f"{message}\n  {who}: {why}" + "".join(f"\n  | {line}" for line in tail)
+    text = message + ("" if why in message else f"\n  {who}: {why}") + "".join(f"\n  | {line}" for line in tail)
     return kind(
         text, hint=f"`zlayer logs --deployment {name} {culprit.service}` shows more; `zlayer down {name}` ends it"
     )

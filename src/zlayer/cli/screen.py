@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from _thread import RLock  # threading itself costs every command 2 ms
 from collections.abc import Mapping, Sequence
 from typing import IO
 
@@ -30,7 +31,9 @@ class Screen:
         self.colour = wants_colour(out, no_color=no_color, environ=environ)
         self.err_colour = wants_colour(err, no_color=no_color, environ=environ)
         self.live = err.isatty() and environ.get("TERM") != "dumb" and not environ.get("CI")
-        self._drawn = 0
+        self._drawn: Sequence[str] = ()
+        self._busy = RLock()
+        """The logs of a foreground `up` come from a thread of their own."""
 
     @classmethod
     def of(cls, args: Namespace) -> Screen:
@@ -50,15 +53,21 @@ class Screen:
         return columns or 80, rows or 24
 
     def data(self, text: str) -> None:
-        """A line of output proper, flushed so that a pipe sees it now."""
-        self.out.write(text + "\n")
-        self.out.flush()
+        """A line of output proper, flushed so that a pipe sees it now. Progress drawn in place moves below it."""
+        with self._busy:
+            drawn = self._drawn
+            self.clear()
+            self.out.write(text + "\n")
+            self.out.flush()
+            if drawn:
+                self.draw(drawn)
 
     def note(self, text: str) -> None:
         """A line for people. Progress drawn in place is taken away first."""
-        self.clear()
-        self.err.write(text + "\n")
-        self.err.flush()
+        with self._busy:
+            self.clear()
+            self.err.write(text + "\n")
+            self.err.flush()
 
     def draw(self, lines: Sequence[str]) -> None:
         """Replace what was drawn last with these lines, as many and as much of them as the terminal can show.
@@ -69,22 +78,24 @@ class Screen:
             return
         columns, rows = self.size
         lines = [clipped(line, columns - 1) for line in lines[: max(1, rows - 1)]]
-        self.err.write(self._erase() + "".join(f"{line}\n" for line in lines))
-        self.err.flush()
-        self._drawn = len(lines)
+        with self._busy:
+            self.err.write(self._erase() + "".join(f"{line}\n" for line in lines))
+            self.err.flush()
+            self._drawn = lines
 
     def clear(self) -> None:
-        if self._drawn:
-            self.err.write(self._erase())
-            self.err.flush()
-            self._drawn = 0
+        with self._busy:
+            if self._drawn:
+                self.err.write(self._erase())
+                self.err.flush()
+                self._drawn = ()
 
     def keep(self) -> None:
         """Leave what was drawn last where it stands."""
-        self._drawn = 0
+        self._drawn = ()
 
     def _erase(self) -> str:
-        return f"\x1b[{self._drawn}F\x1b[J" if self._drawn else ""
+        return f"\x1b[{len(self._drawn)}F\x1b[J" if self._drawn else ""
 
 
 def wants_colour(stream: IO[str], *, no_color: bool, environ: Mapping[str, str]) -> bool:

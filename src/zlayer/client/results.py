@@ -11,7 +11,7 @@ from zlayer.client.record import Record
 class ServiceSummary(Record):
     """How one service of a deployment stands. An endpoint is an object with name, protocol and port.
 
-    `settled`: every wanted replica is ready and nothing else of the service lives.
+    `settled`: every wanted replica is ready and nothing else of the service lives. `note`: what one waits for.
     """
 
     name: str
@@ -20,6 +20,7 @@ class ServiceSummary(Record):
     running: int = 0
     ready: int = 0
     settled: bool = True
+    note: str = ""
     endpoints: tuple[Mapping[str, Any], ...] = ()  # Any: JSON values
 
     @property
@@ -28,7 +29,7 @@ class ServiceSummary(Record):
 
 
 class Deployment(Record):
-    """A deployment and its services. `status`: pending, deploying, running, failed, stopped, removing.
+    """A deployment and its services. `status`: pending, deploying, running, failed, stopping, stopped, removing.
 
     `message` says why it failed, and `culprit` is the instance to look at then.
     """

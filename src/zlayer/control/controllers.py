@@ -153,7 +153,8 @@ class Controllers:
                         seen = picture.instances[name][instance_id]
                         instance = seen.instance.model_copy(update={"desired": desired, "stop_grace": grace})
                         self._put(view, batch, instance)
-                        self._event(batch, f"instance.{desired}", instance, reason, now)
+                        if not seen.ended:  # of one that ended, its end has been told
+                            self._event(batch, f"instance.{desired}", instance, reason, now)
 
     def _put(self, view: View, batch: _Batch, instance: Instance) -> None:
         key = keys.instance(instance.id)

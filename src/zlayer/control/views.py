@@ -234,6 +234,7 @@ def deployment_document(deployment: Deployment, seen: list[Seen]) -> Json:
                 "running": one.running,
                 "ready": one.ready,
                 "settled": one.settled,
+                "note": one.note,
                 "endpoints": [e.model_dump() for e in service.container.endpoints],
             }
         )

@@ -139,7 +139,7 @@ class _Turn:
             self.draft.waits.append(Wait(self.name, slot, f"restarts after back-off: {verdict.reason}"))
         else:
             attempt = ended.instance.attempt + 1
-            self._create(slot, f"restart: {verdict.reason}", attempt=attempt, failures=verdict.failures)
+            self._create(slot, f"restart {attempt}", attempt=attempt, failures=verdict.failures)
             _want(self.draft, ended, "stopped", "followed by a restart")
 
     def _replace(self, slot: int, members: Sequence[Seen], outdated: Sequence[Seen]) -> None:

@@ -10,12 +10,18 @@ from zlayer.model.instance import Deployment, Service
 from zlayer.plan.restart import describe_end, judge
 from zlayer.plan.seen import Seen
 
-DeploymentStatus = Literal["pending", "deploying", "running", "failed", "stopped", "removing"]
+DeploymentStatus = Literal["pending", "deploying", "running", "failed", "stopping", "stopped", "removing"]
+
+
+_VERBS = ("exited ", "ended", "killed", "never ")
 
 
 @dataclass(frozen=True, slots=True)
 class ServiceSummary:
-    """`settled`: every wanted replica is ready, of the wanted spec; of the others none lives or is being removed."""
+    """`settled`: every wanted replica is ready, of the wanted spec; of the others none lives or is being removed.
+
+    `note` is what a replica that is not ready waits for or suffers from, as `web-1: pulling nginx:1`.
+    """
 
     name: str
     image: str
@@ -25,6 +31,7 @@ class ServiceSummary:
     settled: bool
     trouble: str = ""
     culprit: str = ""
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +55,7 @@ def summarise(deployment: Deployment, seen: Sequence[Seen]) -> Summary:
     if deployment.desired == "removed":
         status = "removing"
     elif deployment.desired == "stopped":
-        status = "stopped" if not any(one.running or not one.ended for one in seen) else "deploying"
+        status = "stopped" if not any(one.running or not one.ended for one in seen) else "stopping"
     elif trouble is not None:
         status = "failed"
     elif all(s.settled for s in services) and not _leftover(deployment, seen):
@@ -81,7 +88,13 @@ def _service(name: str, service: Service, seen: Sequence[Seen]) -> ServiceSummar
         settled=len(ready) == wanted and len(live) == wanted and not unfinished,
         trouble=trouble,
         culprit=culprit,
+        note=next((f"{name}-{one.instance.slot}: {_reason(one)}" for one in current if _reason(one)), ""),
     )
+
+
+def _reason(one: Seen) -> str:
+    waits = one.status is not None and not one.ready and not one.ended
+    return one.status.reason if waits and one.status is not None else ""
 
 
 def _trouble(current: Sequence[Seen]) -> tuple[str, str]:
@@ -89,7 +102,8 @@ def _trouble(current: Sequence[Seen]) -> tuple[str, str]:
         if one.ended:
             verdict = judge(one)
             if verdict.at is None or verdict.failures > 1:
-                return f"replica {one.instance.slot} {describe_end(one)}", one.id
+                end = describe_end(one)
+                return f"replica {one.instance.slot}{' ' if end.startswith(_VERBS) else ': '}{end}", one.id
         elif one.instance.failures > 1 and not one.ready:
             return (
                 f"replica {one.instance.slot} keeps ending ({one.instance.failures} times in a row)",

@@ -139,6 +139,9 @@ def test_a_long_pull_is_given_up_when_no_longer_wanted(tmp_path: Path) -> None:
             world.nodes[0].images.seconds = 10_000
             await world.wishes.deploy(spec_text(web={}))
             await anyio.sleep(5)
+            [waiting] = world.picture().of("shop")
+            assert waiting.status is not None
+            assert waiting.status.reason == "pulling example.test/app:1", "a long pull is told"
             await world.wishes.remove("shop")
             await world.settle(within=30)
             assert world.picture().all() == {}

@@ -41,6 +41,15 @@ def test_progress_is_replaced_in_place_and_gives_way_to_notes() -> None:
     assert err.getvalue() == "one\ntwo\n\x1b[2F\x1b[Jthree\n\x1b[1F\x1b[Jsaid\n"
 
 
+def test_output_between_two_drawings_stays() -> None:
+    terminal = Terminal()
+    screen = Screen(terminal, terminal, environ={})
+    screen.draw(["one", "two"])
+    screen.data("a line of log")
+    screen.draw(["three"])
+    assert terminal.getvalue() == "one\ntwo\n\x1b[2F\x1b[Ja line of log\none\ntwo\n\x1b[2F\x1b[Jthree\n"
+
+
 def test_kept_progress_is_not_taken_away() -> None:
     err = Terminal()
     screen = Screen(io.StringIO(), err, environ={})

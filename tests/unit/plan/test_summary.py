@@ -71,6 +71,25 @@ def test_a_service_is_settled_once_a_surplus_replica_is_forgotten() -> None:
     assert summarise(wanted, [seen(one, State.READY), seen(history, State.EXITED)]).services[0].settled
 
 
+def test_what_a_replica_waits_for_is_noted() -> None:
+    wanted = deployment(web=service(2))
+    first, second = made(wanted)
+    reason = "pulling app:1 (1.0 of 2.0 MiB)"
+    waiting = [seen(first, State.READY, reason="old"), seen(second, State.PREPARING, reason=reason)]
+    assert summarise(wanted, waiting).services[0].note == f"web-2: {reason}"
+    assert summarise(wanted, [seen(first, State.READY), seen(second, State.READY)]).services[0].note == ""
+
+
+def test_a_reason_is_no_verb() -> None:
+    wanted = deployment(web=service(1, restart=Restart(kind="no")))
+    [instance] = made(wanted)
+    assert summarise(wanted, [seen(instance, State.FAILED, reason="no such image")]).message == (
+        "web: replica 1: no such image"
+    )
+    stopping = wanted.model_copy(update={"desired": "stopped"})
+    assert summarise(stopping, [seen(instance, State.STOPPING)]).status == "stopping"
+
+
 def test_compare_says_what_and_why() -> None:
     old = deployment(web=service(3), db=service(1), gone=service(1))
     there = [Seen(i) for i in made(old)]

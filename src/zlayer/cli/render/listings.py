@@ -9,6 +9,8 @@ from zlayer.cli.render.table import table
 from zlayer.cli.render.times import ago, lasting, seconds_of
 from zlayer.client.results import Container, Deployment
 
+LONGEST = 60
+"""Characters of a status in a table."""
 SERVICE_FIELDS = ("name", "image", "desired", "running", "ready", "endpoints")
 
 
@@ -44,7 +46,7 @@ def containers(listed: Sequence[Container], now: float, *, colour: bool) -> str:
         [
             f"{c.service}-{c.replica}" if c.service else c.id,
             c.deployment,
-            coloured(status(c, now), colour=colour),
+            coloured(brief(status(c, now)), colour=colour),
             c.image,
             c.ip or "",
             ", ".join(str(port) for port in c.ports),
@@ -67,6 +69,11 @@ def status(c: Container, now: float) -> str:
         code = "unknown" if c.exit_code is None else str(c.exit_code)
         return f"exited ({code})" + (f": {c.reason}" if c.reason else "")
     return f"{c.state}: {c.reason}" if c.reason else c.state + health
+
+
+def brief(text: str) -> str:
+    """Cut to what a table bears; the whole of it is in the JSON form."""
+    return text if len(text) <= LONGEST else text[: LONGEST - 1].rstrip(" ,;:") + "…"
 
 
 def endpoint(value: object) -> str:

@@ -66,15 +66,16 @@ def service(summary: ServiceSummary, *, colour: bool, name_width: int) -> str:
 
 
 def deployment(summary: Deployment, latest: dict[str, ProgressEvent], *, colour: bool, width: int) -> list[str]:
-    """The deployment and its services, each with the latest that happened to it."""
+    """The deployment and its services, each with what it waits for or the latest that happened to it."""
     wide = max((len(s.name) for s in summary.services), default=0)
     out = [f"{summary.deployment}  {coloured(summary.status, colour=colour)}"]
     for each in summary.services:
         line = f"  {service(each, colour=colour, name_width=wide)}"
         item = latest.get(each.name)
-        if item and not each.stable:
+        told = each.note or (event(item) if item else "")
+        if told and not each.stable:
             room = width - wide - 34
-            line += f"  {event(item)[: max(0, room)]}"
+            line += f"  {told[: max(0, room)]}"
         out.append(line)
     return out
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 import signal as signals
+import time
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import anyio
 import anyio.to_thread
 
 from zlayer.model.base import Seconds, Timestamp
-from zlayer.model.errors import Failed, Invalid, NotFound, ZlayerError
+from zlayer.model.errors import Corrupt, Failed, Invalid, NotFound, ZlayerError
 from zlayer.runtime.contract import (
     CreateRequest,
     Doubt,
@@ -118,16 +119,24 @@ class OciRuntime:
             self._hierarchies.thaw(record.cgroup)
             record.process.signal(number)
             with anyio.move_on_after(grace):
-                return await self.wait(handle)
+                return await self._ended(handle, record)
         self._hierarchies.thaw(record.cgroup)
         record.process.signal(signals.SIGKILL)
         try:
             with anyio.fail_after(_KILL_SECONDS):
-                return await self.wait(handle)
+                return await self._ended(handle, record)
         except TimeoutError as error:
             raise Failed(
                 f"{handle.id} does not die of SIGKILL", hint="it hangs in the kernel: see its stack in /proc, and dmesg"
             ) from error
+
+    async def _ended(self, handle: Handle, record: Record) -> Exit:
+        """As `wait`, for one whose directory may have been deleted: the process is what counts then."""
+        try:
+            return await self.wait(handle)
+        except NotFound:
+            await record.process.ended()
+            return Exit(None, oom=False, at=Timestamp(time.time()))
 
     async def remove(self, handle: Handle) -> None:
         layout = layout_of(handle.directory)
@@ -135,7 +144,11 @@ class OciRuntime:
             if (keeper := self._keepers.pop(handle.id, None)) is not None:
                 keeper.close()
             self._records.pop(handle.id, None)
-            if (record := read_record(layout)) is None:
+            try:
+                record = read_record(layout)
+            except Corrupt:  # taken apart like one that was never finished
+                record = None
+            if record is None:
                 await clear(self._site, layout, handle.id)
             else:
                 await take_apart(self._site, layout, record)

@@ -14,7 +14,7 @@ from zlayer.model.base import Timestamp
 from zlayer.model.errors import NotFound
 from zlayer.runtime.contract import Doubt, Exit
 from zlayer.runtime.oci.cgroups.hierarchy import Hierarchies
-from zlayer.runtime.oci.inotify import MOVED_FROM, MOVED_TO, Inotify
+from zlayer.runtime.oci.inotify import DELETE, MOVED_FROM, MOVED_TO, Inotify
 from zlayer.runtime.oci.layout import Layout, Record, boot_id, exit_seen, write_whole
 
 UNKNOWN = "unknown"
@@ -53,7 +53,8 @@ async def wait_exit(
 ) -> Exit:
     """Returns when it has ended. One removed meanwhile ended with an unknown code, if it was not seen in time."""
     try:
-        with inotify.watch((layout.bundle, MOVED_TO), (layout.directory, MOVED_FROM)) as changed:
+        # Of a deleted bundle only its parent tells: the monitor works in it, so it lives on without a name.
+        with inotify.watch((layout.bundle, MOVED_TO), (layout.directory, MOVED_FROM | DELETE)) as changed:
             while (ended := exit_of(layout, record, hierarchies)) is None:
                 if not layout.record.exists():
                     return Exit(None, oom=False, at=Timestamp(time.time()))
