@@ -23,7 +23,7 @@ from zlayer.runtime.contract import Exit
 log = structlog.get_logger(__name__)
 
 _STARTING: frozenset[Verb] = frozenset({"prepare", "create", "start"})
-_ENDING: frozenset[Verb] = frozenset({"remove", "release", "forget"})
+_ENDING: frozenset[Verb] = frozenset({"release", "forget"})
 _RECORDED = frozenset({Stage.CREATED, Stage.STARTED, Stage.ENDED, Stage.RELEASED})
 """Stages worth a line: what a new daemon cannot find out or redo by itself."""
 TELL_PULL = 1.0
@@ -154,7 +154,7 @@ class InstanceLoop:
 
     async def _call(self, verb: Verb) -> Record | None:
         perform = self.steps.perform
-        if verb in ("remove", "forget"):
+        if verb in ("release", "forget"):
             await self._keep_the_end(verb)
         if verb in _STARTING:
             async with self.shop.starts:

@@ -64,7 +64,7 @@ class Steps:
 
     async def perform(self, verb: Verb, instance: Instance | None, record: Record) -> Record:
         """Raises a ZlayerError; the record is then unchanged. `instance` is None only on the way down."""
-        if verb in ("stop", "remove", "release", "forget"):
+        if verb in ("stop", "release", "forget"):
             return await self._down(verb, instance, record)
         assert instance is not None
         match verb:
@@ -72,7 +72,7 @@ class Steps:
                 image = await self._image(instance, pull=True)
                 return record.at(Stage.PULLED, image_digest=image.digest)
             case "prepare":
-                await both(self._rootfs(instance), self._attachment(instance))
+                await all_of(self._rootfs(instance), self._attachment(instance))
                 return record.at(Stage.PREPARED)
             case "create":
                 return await self._create(instance, record)
@@ -88,19 +88,23 @@ class Steps:
         match verb:
             case "stop":
                 return await self._stop(instance, record)
-            case "remove":
-                if record.handle is not None or record.created:
-                    await self._machine.runtime.remove(record.handle or self._nameplate())
-                return record.at(Stage.REMOVED)
             case "release":
-                unmount = self._machine.snapshots.unmount(self._id, self.directory, discard=True)
-                await both(self._machine.network.detach(self._id), unmount)
-                if (self.directory / "volumes").exists():
-                    await run_sync(self._discard_volumes)
-                return record.at(Stage.RELEASED)
+                return await self._release(record)
             case _:
                 await run_sync(self._forget)
                 return record.at(Stage.GONE)
+
+    async def _release(self, record: Record) -> Record:
+        """Its process has ended, so container, network and root file system can go at once, in any order."""
+        calls: list[Awaitable[object]] = []
+        if record.handle is not None or record.created:
+            calls.append(self._machine.runtime.remove(record.handle or self._nameplate()))
+        calls.append(self._machine.network.detach(self._id))
+        calls.append(self._machine.snapshots.unmount(self._id, self.directory, discard=True))
+        await all_of(*calls)
+        if (self.directory / "volumes").exists():
+            await run_sync(self._discard_volumes)
+        return record.at(Stage.RELEASED)
 
     async def _image(self, instance: Instance, *, pull: bool) -> Image:
         if self._scratch.image is None:
@@ -194,8 +198,8 @@ def pulling(image: str, blobs: Collection[Progress]) -> str:
     return f"pulling {image}" + (f" ({here / 2**20:.1f} of {total / 2**20:.1f} MiB)" if total else "")
 
 
-async def both(one: Awaitable[object], other: Awaitable[object]) -> None:
-    """Wait for two independent calls at once. Both are finished when this returns or raises the first's error."""
+async def all_of(*calls: Awaitable[object]) -> None:
+    """Wait for independent calls at once. All are finished when this returns, or raises the first error of one."""
     errors: list[Exception] = []
 
     async def run(call: Awaitable[object]) -> None:
@@ -205,8 +209,8 @@ async def both(one: Awaitable[object], other: Awaitable[object]) -> None:
             errors.append(error)
 
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(run, one)
-        await run(other)
+        for call in calls:
+            tasks.start_soon(run, call)
     if errors:
         raise errors[0]
 

@@ -1,7 +1,7 @@
 """The one next step of one instance on its node.
 
-Up: pull -> prepare (root file system and network) -> create -> start -> watch. Down: stop -> remove -> release
-(network and root file system) -> forget. The agent does what a step stands for, records how far it got, and asks
+Up: pull -> prepare (root file system and network) -> create -> start -> watch. Down: stop -> release (container,
+network and root file system) -> forget. The agent does what a step stands for, records how far it got, and asks
 again; so a crash between any two steps repeats at most one of them, and every call in them is idempotent.
 """
 
@@ -24,7 +24,6 @@ class Stage(IntEnum):
     CREATED = 4
     STARTED = 5
     ENDED = 6
-    REMOVED = 7
     RELEASED = 9
     GONE = 10
 
@@ -48,7 +47,7 @@ class Position:
     retry_at: float | None = None
 
 
-Verb = Literal["pull", "prepare", "create", "start", "stop", "remove", "release", "forget"]
+Verb = Literal["pull", "prepare", "create", "start", "stop", "release", "forget"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,18 +70,14 @@ _UP: dict[Stage, Verb] = {
     Stage.PREPARED: "create",
     Stage.CREATED: "start",
 }
-_DOWN: dict[Stage, Verb] = {
-    Stage.ENDED: "remove",
-    Stage.REMOVED: "release",
-}
 
 
 def next_step(position: Position, now: float) -> Step:
     """The step, or when to ask again."""
     if position.retry_at is not None and now < position.retry_at:
         return Rest(position.retry_at)
-    if position.stage in _DOWN:
-        return Do(_DOWN[position.stage])
+    if position.stage is Stage.ENDED:
+        return Do("release")
     if position.stage is Stage.RELEASED:
         return Do("forget") if position.desired in ("removed", None) else Rest()
     if position.stage is Stage.GONE:

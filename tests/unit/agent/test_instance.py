@@ -9,7 +9,7 @@ import pytest
 
 from zlayer.agent import journal
 from zlayer.agent.instance import InstanceLoop
-from zlayer.agent.perform import both, pause
+from zlayer.agent.perform import all_of, pause
 from zlayer.model import keys
 from zlayer.model.base import Seconds
 from zlayer.model.errors import Failed
@@ -129,7 +129,7 @@ def test_a_settled_loop_is_dropped(tmp_path: Path) -> None:
 
 
 @pytest.mark.anyio
-async def test_two_calls_at_once_end_both_and_tell_the_first_error() -> None:
+async def test_calls_at_once_all_end_and_tell_the_first_error() -> None:
     done: list[str] = []
 
     async def works() -> None:
@@ -140,9 +140,9 @@ async def test_two_calls_at_once_end_both_and_tell_the_first_error() -> None:
         raise Failed("no")
 
     with pytest.raises(Failed, match="no"):
-        await both(fails(), works())
+        await all_of(fails(), works())
     assert done == ["works"]
-    await both(works(), works())
+    await all_of(works(), works())
 
 
 @pytest.mark.anyio

@@ -13,7 +13,6 @@ AFTER = {
     **UP,
     "start": Stage.STARTED,
     "stop": Stage.ENDED,
-    "remove": Stage.REMOVED,
     "release": Stage.RELEASED,
     "forget": Stage.GONE,
 }
@@ -32,8 +31,8 @@ def walk(stage: Stage, desired: DesiredState | None) -> list[str]:
 
 def test_the_way_up_and_the_way_down() -> None:
     assert walk(Stage.NEW, "running") == ["pull", "prepare", "create", "start"]
-    assert walk(Stage.STARTED, "removed") == ["stop", "remove", "release", "forget"]
-    assert walk(Stage.STARTED, "stopped") == ["stop", "remove", "release"]
+    assert walk(Stage.STARTED, "removed") == ["stop", "release", "forget"]
+    assert walk(Stage.STARTED, "stopped") == ["stop", "release"]
     assert walk(Stage.RELEASED, None) == ["forget"]
 
 
@@ -51,7 +50,7 @@ def test_from_anywhere_any_wish_comes_to_rest_and_never_goes_back(
 
 def test_an_ended_instance_is_taken_apart_whatever_is_wanted() -> None:
     for desired in WISHES:
-        assert walk(Stage.ENDED, desired)[:2] == ["remove", "release"]
+        assert walk(Stage.ENDED, desired)[:1] == ["release"]
 
 
 def test_a_retry_waits_for_its_time() -> None:
