@@ -195,7 +195,7 @@ def pulling(image: str, blobs: Collection[Progress]) -> str:
     here = sum(blob.total if blob.phase in _HERE else blob.done for blob in blobs)
     if total and here >= total:
         return f"unpacking {image}"
-    return f"pulling {image}" + (f" ({here / 2**20:.1f} of {total / 2**20:.1f} MiB)" if total else "")
+    return f"pulling ({here / 2**20:.1f} of {total / 2**20:.1f} MiB) {image}" if total else f"pulling {image}"
 
 
 async def all_of(*calls: Awaitable[object]) -> None:

@@ -71,10 +71,10 @@ class Progress:
                 self._screen.note(progress.event(item))
             return
         for each in item.services:
-            gist = each.note.partition(" (")[0]
+            gist = " ".join(each.note.split(maxsplit=2)[:2])
             if gist and gist != self._noted.get(each.name):
                 self._noted[each.name] = gist
-                self._screen.note(gist)
+                self._screen.note(each.note)
 
     def draw(self) -> None:
         if self._summary and self._screen.live:

@@ -15,5 +15,5 @@ def test_a_pull_is_told_by_what_has_come_of_its_blobs() -> None:
     assert pulling("app:1", []) == "pulling app:1"
     assert pulling("app:1", [blob("waiting", 0, 0)]) == "pulling app:1"
     going = [blob("downloading", 1, 4), blob("exists", 0, 2), blob("waiting", 0, 4)]
-    assert pulling("app:1", going) == "pulling app:1 (3.0 of 10.0 MiB)"
+    assert pulling("app:1", going) == "pulling (3.0 of 10.0 MiB) app:1"
     assert pulling("app:1", [blob("extracting", 0, 4), blob("done", 2, 2)]) == "unpacking app:1"

@@ -85,3 +85,14 @@ def test_stable_and_stopped() -> None:
     assert not follow.stopped("web")(up)
     assert follow.stopped(None)(Deployment.of(deployment("shop", "stopped")))
     assert not follow.stable(Deployment.of(deployment("shop", "deploying")))
+
+
+def test_in_a_log_a_note_is_a_line_until_it_says_something_else(daemon: ScriptedDaemon, api: Client) -> None:
+    notes = ["web-1: pulling (1 of 2 MiB) a:1", "web-1: pulling (2 of 2 MiB) a:1", "web-1: unpacking a:1", ""]
+    created = ("", {"kind": "instance.created", "service": "web", "message": "new replica"})
+    again = ("", {"kind": "instance.created", "service": "web", "instance": "shop-web-1-x", "message": "restart 1"})
+    summaries = [("status", deployment("shop", "deploying", service(ready=0, note=note))) for note in notes]
+    daemon.routes[EVENTS] = server_events(created, *summaries, again, ("status", deployment("shop")))
+    err = io.StringIO()
+    follow.until(api, "shop", Screen(io.StringIO(), err, environ={}), follow.stable, timeout=10)
+    assert err.getvalue().splitlines() == [notes[0], notes[2], "web-1: restart 1"]
