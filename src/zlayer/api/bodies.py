@@ -2,18 +2,48 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+import re
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from zlayer.model.base import Bytes, Cpu, Document, Seconds
 from zlayer.model.container import BindMount, ContainerSpec, PullPolicy, Resources, TmpfsMount, VolumeMount
 
-Count = Annotated[int, Field(ge=0, le=10_000)]
+Count = Annotated[int, Field(ge=0, le=10_000, strict=True)]
 Rows = Annotated[int, Field(ge=1, le=10_000)]
+YEAR = 365 * 86_400.0
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
-class SpecBody(Document):
+class Body(Document):
+    """A request's own document. Half a surrogate pair, which JSON can carry and UTF-8 cannot, is refused anywhere."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _is_unicode(cls, value: Any) -> Any:  # Any: whatever JSON the client sent
+        for text in _texts(value):
+            if _SURROGATE.search(text):
+                raise ValueError("the text has half of a surrogate pair")
+        return value
+
+
+def _texts(value: Any) -> Iterator[str]:
+    match value:
+        case str():
+            if not value.isascii():
+                yield value
+        case dict():
+            for key, inner in value.items():
+                yield from _texts(key)
+                yield from _texts(inner)
+        case list():
+            for inner in value:
+                yield from _texts(inner)
+
+
+class SpecBody(Body):
     """A deployment as its author wrote it. `file` is its name, for error messages."""
 
     spec: str
@@ -32,28 +62,28 @@ class DeployBody(PlanBody):
     revision: int | None = None
 
 
-class StopBody(Document):
+class StopBody(Body):
     """One service, or all without `service`. `grace` replaces the time between the stop signal and the kill."""
 
     service: str | None = None
-    grace: Annotated[Seconds, Field(ge=0)] | None = None
+    grace: Annotated[Seconds, Field(ge=0, le=YEAR)] | None = None
 
 
-class StartBody(Document):
+class StartBody(Body):
     service: str | None = None
 
 
-class ScaleBody(Document):
+class ScaleBody(Body):
     """Wanted replicas by service name."""
 
     services: Annotated[dict[str, Count], Field(min_length=1)]
 
 
-class ReplicasBody(Document):
+class ReplicasBody(Body):
     replicas: Count
 
 
-class ExecBody(Document):
+class ExecBody(Body):
     """A command to run inside a running replica; `slot` chooses which, else the lowest that runs."""
 
     command: Annotated[tuple[str, ...], Field(min_length=1)]
@@ -92,7 +122,7 @@ class RunMount(Document):
         return VolumeMount(name=self.source, target=self.target, readonly=self.readonly)
 
 
-class RunBody(Document):
+class RunBody(Body):
     """A one-off instance. `command` replaces the image's Cmd, `entrypoint` its Entrypoint too.
 
     `rm`: nothing of it is left once it has ended. `stdin` and `tty` need the WebSocket. `memory` in bytes, `cpu` in
@@ -104,8 +134,8 @@ class RunBody(Document):
     entrypoint: tuple[str, ...] | None = None
     env: dict[str, str] = Field(default_factory=dict)
     mounts: tuple[RunMount, ...] = ()
-    memory: Annotated[Bytes, Field(gt=0)] | None = None
-    cpu: Annotated[Cpu, Field(gt=0)] | None = None
+    memory: Annotated[Bytes, Field(gt=0, lt=2**63)] | None = None
+    cpu: Annotated[Cpu, Field(gt=0, le=10_000)] | None = None
     name: str | None = None
     hostname: str | None = None
     rm: bool = False
@@ -144,7 +174,7 @@ class RunBody(Document):
         )
 
 
-class PullBody(Document):
+class PullBody(Body):
     reference: str
     policy: PullPolicy = "always"
     platform: str | None = None

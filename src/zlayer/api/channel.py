@@ -24,6 +24,8 @@ from zlayer.runtime.contract import Session
 
 HELLO = 30.0
 """Seconds a client has for its first message."""
+SIDE = 2**16
+"""Rows and columns of a terminal are 16 bits each (struct winsize, ioctl_tty(2))."""
 EARLY = 64
 """Messages kept for a session that does not exist yet (its image is being pulled)."""
 _CODES = {"stdout": b"\x01", "stderr": b"\x02"}
@@ -152,10 +154,10 @@ async def _control(session: Session, text: str, on_signal: OnSignal | None) -> N
     """Unknown words are refused: a client that thinks it was obeyed is worse off than one told no."""
     try:
         asked = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise Invalid("a text frame that is not JSON", hint="stdin goes in binary frames, first byte 0") from None
     match asked:
-        case {"resize": [int() as rows, int() as columns]}:
+        case {"resize": [int() as rows, int() as columns]} if 0 < rows < SIDE and 0 < columns < SIDE:
             await session.resize(rows, columns)
         case {"close_stdin": True}:
             await session.close_stdin()

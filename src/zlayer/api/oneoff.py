@@ -13,29 +13,12 @@ from zlayer.api.pulls import pull
 from zlayer.api.services import Services
 from zlayer.api.streams import Emit
 from zlayer.image.contract import Progress
-from zlayer.model.errors import Conflict, Invalid, NotFound, Problem
+from zlayer.model.errors import Conflict, NotFound
 from zlayer.model.instance import InstanceStatus
 from zlayer.runtime.contract import Session
 
 CLEAN_UP = 5.0
 """Seconds the removal of an abandoned instance may take to become durable."""
-
-
-def check(body: RunBody, *, live: bool) -> None:
-    """What no schema can say. Raises `Invalid` with every fault."""
-    problems = []
-    if not live and (body.tty or body.stdin):
-        problems.append(Problem("stdin and tty need the WebSocket", path="tty" if body.tty else "stdin"))
-    if live and body.detach:
-        problems.append(Problem("a detached run has no use for a WebSocket: POST it", path="detach"))
-    for number, mount in enumerate(body.mounts):
-        path = f"mounts.{number}"
-        if not mount.target.startswith("/"):
-            problems.append(Problem(f"{mount.target!r} is no absolute path", path=f"{path}.target"))
-        if mount.type == "bind" and not (mount.source or "").startswith("/"):
-            problems.append(Problem("a bind needs an absolute source", path=f"{path}.source"))
-    if problems:
-        raise Invalid("; ".join(str(problem) for problem in problems), problems=tuple(problems))
 
 
 @dataclass(slots=True)

@@ -15,6 +15,7 @@ from zlayer.api.channel import Channel, first_message
 from zlayer.api.oneoff import OneOff
 from zlayer.api.services import Api
 from zlayer.api.streams import NDJSON, Emit, Stream
+from zlayer.api.wellformed import check_run
 
 router = area(prefix=V1, tag="run")
 
@@ -28,7 +29,7 @@ router = area(prefix=V1, tag="run")
     responses=documented(ref(RunItem), media_type=NDJSON, what="What happens, line by line", errors=(422,)),
 )
 async def run(api: Api, body: RunBody) -> Response:
-    oneoff.check(body, live=False)
+    check_run(body, live=False)
 
     async def produce(emit: Emit) -> None:
         await oneoff.stream(api, body, emit)
@@ -40,7 +41,7 @@ async def run(api: Api, body: RunBody) -> Response:
 async def run_live(api: Api, websocket: WebSocket) -> None:
     """First message: a RunBody as JSON. Then steps as text, stdio as frames (see `channel`), last the exit code."""
     body = await first_message(websocket, RunBody)
-    oneoff.check(body, live=True)
+    check_run(body, live=True)
     channel = Channel(websocket, api.stopping)
     async with OneOff(api, body, channel.tell) as one:
         await channel.unless_gone(one.create)

@@ -21,6 +21,7 @@ from zlayer.api.routes.deployments import accepted
 from zlayer.api.services import Api, Services
 from zlayer.api.streams import NDJSON, Emit, Stream, while_connected
 from zlayer.api.times import parse_since
+from zlayer.api.wellformed import check_exec
 
 router = area(tag="services")
 
@@ -105,6 +106,7 @@ async def service_logs(  # noqa: PLR0913, PLR0917 - each is a query parameter
     responses=documented(ExecResult, errors=(404, 409, 422)),
 )
 async def exec_once(api: Api, request: Request, deployment: str, service: str, body: ExecBody) -> Response:
+    check_exec(body)
     target = api.views.resolve(deployment, service, body.slot)
 
     async def work() -> dict[str, object]:
@@ -119,6 +121,7 @@ async def exec_live(api: Api, websocket: WebSocket, deployment: str, service: st
     """First message: an ExecStart as JSON. Then frames as `channel` describes; last `{"exit_code": n}`."""
     api.views.check_service(deployment, service)
     start = await first_message(websocket, ExecStart)
+    check_exec(start)
     target = api.views.resolve(deployment, service, start.slot)
     async with await api.agent.exec(target, exec_request(start)) as session:
         channel = Channel(websocket, api.stopping)
