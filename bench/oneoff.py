@@ -3,7 +3,7 @@
     python bench/oneoff.py [--rounds 30]
 
 Ours is created, networked (veth, address, route), started, waited for and removed through the API. Bare runc gets a
-bundle made beforehand and an empty network namespace; podman runs with the same runtime and without a network.
+bundle made beforehand and an empty network namespace; podman runs with the same runtime, with and without a network.
 """
 
 from __future__ import annotations
@@ -37,7 +37,8 @@ def main(rounds: int) -> None:
             "zlayer run --rm": command,
         }
         if peer is not None:
-            ways["podman run --rm (runc)"] = lambda: peer.run("--rm", peer.image, "true")
+            ways["podman run --rm"] = lambda: peer.run("--rm", peer.image, "true")
+            ways["podman run --rm, no network"] = lambda: peer.bare_run("--rm", peer.image, "true")
         table(interleave(ways, rounds), "bare runc")
 
 

@@ -4,7 +4,7 @@
 
 Ours pulls nothing (cached), mounts a root file system per replica, gives each an address, a veth and a route, keeps
 state in the store, and is done when every replica is reported ready. The bare pair gets bundles made beforehand over
-one shared root and an empty network namespace; podman runs `run -d --network none` four at a time.
+one shared root and an empty network namespace; podman runs `run -d` with its default network, four at a time.
 """
 
 from __future__ import annotations
