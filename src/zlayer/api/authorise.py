@@ -1,7 +1,8 @@
 """Who may do what: the one table of routes and roles. What is not in it is refused, to everybody.
 
 `admin` may do all that is listed; `operator` changes what runs; `reader` looks. The source text of a deployment is
-not for readers: it may hold passwords. Requests over the trusted socket carry `SOCKET`, an admin.
+not for readers: it may hold passwords. Nor are plans: they tell a guessed password from the true one, and ask
+registries of the caller's choice. Requests over the trusted socket carry `SOCKET`, an admin.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ TABLE: dict[tuple[str, str], frozenset[Role]] = {
     ("GET", f"{V1}/runtimes"): READ,
     ("GET", f"{V1}/events"): READ,
     ("POST", f"{V1}/validate"): READ,
-    ("POST", f"{V1}/deployments:plan"): READ,
+    ("POST", f"{V1}/deployments:plan"): WRITE,
     ("POST", f"{V1}/deployments"): WRITE,
     ("POST", f"{V1}/deploy"): WRITE,
     ("GET", f"{V1}/deployments"): READ,

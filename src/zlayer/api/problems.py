@@ -12,10 +12,11 @@ from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
+from starlette.routing import Route
 from starlette.types import Scope
 from starlette.websockets import WebSocket, WebSocketState
 
-from zlayer.model.errors import Failed, Invalid, NotFound, Problem, ZlayerError
+from zlayer.model.errors import Failed, Invalid, NotFound, Problem, ZlayerError, json_pointer
 
 MEDIA_TYPE = "application/problem+json"
 _DEFECTS = "this is a defect of the daemon; its log has the details under this trace_id"
@@ -59,18 +60,30 @@ def from_pydantic(error: ValidationError) -> Invalid:
 
 
 def _invalid(findings: Sequence[Mapping[str, Any]], hint: str) -> Invalid:
-    problems = []
-    for found in findings:
-        where = [str(part) for part in found.get("loc", ())]
-        if found.get("type") == "json_invalid":
-            why = found.get("ctx", {}).get("error") or found.get("msg", "")
-            problems.append(Problem(f"the body is not JSON: {why}"))
-        else:
-            place = where[1:] if where[:1] == ["body"] else where
-            problems.append(Problem(str(found.get("msg", "not valid")), path=".".join(place)))
+    problems = [_found(found) for found in findings]
     first = str(problems[0]) if problems else "the request is not valid"
     more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
     return Invalid(first + more, hint=hint, problems=tuple(problems))
+
+
+def _found(found: Mapping[str, Any]) -> Problem:
+    """One finding in our words, at its place below the body."""
+    where = [str(part) for part in found.get("loc", ())]
+    match found.get("type"):
+        case "json_invalid":
+            return Problem(f"the body is not JSON: {found.get('ctx', {}).get('error') or found.get('msg', '')}")
+        case "model_attributes_type" if where == ["body"]:
+            return Problem("the body must be a JSON object, sent with `Content-Type: application/json`")
+        case "extra_forbidden":
+            message = "unknown field"
+        case "missing":
+            message = "is missing"
+        case "value_error":
+            message = str(found.get("msg", "")).removeprefix("Value error, ")
+        case _:
+            message = str(found.get("msg", "not valid"))
+    place = where[1:] if where[:1] == ["body"] else where
+    return Problem(message, path=".".join(place), pointer=json_pointer(place))
 
 
 def install(app: FastAPI) -> None:
@@ -120,11 +133,18 @@ async def _http(request: Request, error: Exception) -> Response:
     if error.status_code == 404:
         told: ZlayerError = NotFound(f"no such path: {path}", hint="GET /openapi.json lists every path")
     elif error.status_code == 405:
-        allowed = headers.get("Allow", "")
+        allowed = _methods(request)
+        headers = {**headers, "Allow": allowed}
         told = Invalid(f"{method} is not possible on {path}", hint=f"it takes {allowed}" if allowed else "")
     else:
         told = Invalid(str(error.detail))
     return problem(told, request.scope, status=error.status_code, headers=headers)
+
+
+def _methods(request: Request) -> str:
+    """Those of every route at this path: starlette names the first route's only."""
+    here = (r for r in request.app.routes if isinstance(r, Route) and r.path_regex.match(request.scope["path"]))
+    return ", ".join(sorted({method for route in here for method in route.methods or ()}))
 
 
 async def _refused(websocket: WebSocket, error: Exception) -> None:

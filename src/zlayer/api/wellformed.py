@@ -37,9 +37,7 @@ def check_exec(body: ExecBody) -> None:
     _raise(_process(body.command, body.env, body.user, body.workdir))
 
 
-def _process(
-    command: tuple[str, ...], env: dict[str, str], user: str | None, workdir: str | None
-) -> Iterable[Problem]:
+def _process(command: tuple[str, ...], env: dict[str, str], user: str | None, workdir: str | None) -> Iterable[Problem]:
     yield from _words("command", command)
     for key, value in env.items():
         yield from _one(f"env.{key}", key, envrefs.check_key)

@@ -6,7 +6,6 @@ import secrets
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 from zlayer.control.pins import Local, Pins, Resolve
 from zlayer.model import keys
@@ -17,7 +16,7 @@ from zlayer.model.instance import ONE_OFF, Deployment, Event, Instance, Instance
 from zlayer.plan.compare import Difference, compare
 from zlayer.plan.naming import instance_id
 from zlayer.plan.seen import Seen
-from zlayer.spec.compile import Compiled, compile_deployment
+from zlayer.spec.compile import Compiled, base_of, compile_deployment
 from zlayer.spec.load import load
 from zlayer.store.contract import Store
 from zlayer.store.documents import decoder, encode
@@ -258,8 +257,7 @@ class Wishes:
 
     def _compile(self, text: str, file: str) -> Compiled:
         spec = load(text, file=file or "<stdin>")
-        base = Path(file).parent if file and Path(file).is_absolute() else None
-        return compile_deployment(spec, environ=self._environ, base=base)
+        return compile_deployment(spec, environ=self._environ, base=base_of(file))
 
     async def _services(
         self, compiled: Compiled, old: Deployment | None, pull: PullPolicy | None

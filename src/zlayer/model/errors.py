@@ -19,6 +19,7 @@ Import-light on purpose: the command line loads it for every verb.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
@@ -27,7 +28,8 @@ from typing import Any, ClassVar
 class Problem:
     """One fault in an input. `line` and `column` count from 1; 0 means "no position".
 
-    `path` is dotted (`services.web.env.KEY`); `suggestion` is the nearest valid key or value, or empty.
+    `path` is dotted, for people (`services.web.env.KEY`); `pointer` is the same place for programs, exact where keys
+    have dots in them. `suggestion` is the nearest valid key or value, or empty.
     """
 
     message: str
@@ -37,12 +39,18 @@ class Problem:
     column: int = 0
     suggestion: str = ""
     kind: str = "Invalid"
+    pointer: str = ""
 
     def __str__(self) -> str:
         where = f"{self.file}:{self.line}:{self.column}: " if self.line else (f"{self.file}: " if self.file else "")
         path = f"{self.path}: " if self.path else ""
         mend = f" (did you mean {self.suggestion!r}?)" if self.suggestion else ""
         return f"{where}{path}{self.message}{mend}"
+
+
+def json_pointer(parts: Iterable[str | int]) -> str:
+    """The JSON pointer (RFC 6901) to the value reached by these keys and positions."""
+    return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in parts)
 
 
 class ZlayerError(Exception):
@@ -81,7 +89,8 @@ class ZlayerError(Exception):
             doc["hint"] = self.hint
         if self.problems:
             doc["errors"] = [
-                {**asdict(p), "pointer": "/" + p.path.replace(".", "/") if p.path else ""} for p in self.problems
+                {**asdict(p), "pointer": p.pointer or json_pointer(p.path.split(".") if p.path else ())}
+                for p in self.problems
             ]
         if self.retry_after is not None:
             doc["retry_after"] = self.retry_after
@@ -148,7 +157,7 @@ BY_CODE: dict[str, type[ZlayerError]] = {
 def from_document(doc: dict[str, Any]) -> ZlayerError:
     """The error a problem document stands for; an unknown code becomes `Failed`. Used by clients."""
     cls = BY_CODE.get(str(doc.get("code", "")), Failed)
-    fields = ("message", "path", "file", "line", "column", "suggestion", "kind")
+    fields = ("message", "path", "file", "line", "column", "suggestion", "kind", "pointer")
     problems = tuple(Problem(**{k: e[k] for k in fields if k in e}) for e in doc.get("errors", ()))
     message = str(doc.get("detail") or doc.get("title") or "unknown error")
     return cls(message, hint=str(doc.get("hint", "")), problems=problems, retry_after=doc.get("retry_after"))

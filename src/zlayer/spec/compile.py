@@ -15,6 +15,7 @@ from zlayer.spec import envrefs
 from zlayer.spec import model as m
 from zlayer.spec.health import target_of
 from zlayer.spec.nodes import Path as Place
+from zlayer.spec.nodes import shorten
 from zlayer.spec.report import Found, Report
 from zlayer.spec.scale import MAX_REPLICAS
 
@@ -40,6 +41,11 @@ def compile_deployment(spec: m.DeploymentSpec, *, environ: Mapping[str, str], ba
     return Compiled(spec.deployment, services)
 
 
+def base_of(file: str) -> Path | None:
+    """The directory a spec's relative bind sources start from: the file's, when its name is absolute."""
+    return Path(file).parent if Path(file).is_absolute() else None
+
+
 @dataclass(frozen=True, slots=True)
 class _Scope:
     environ: Mapping[str, str]
@@ -60,7 +66,7 @@ class _Scope:
         if text.startswith("/"):
             return posixpath.normpath(text)
         if self.base is None:
-            message = f"the source {text!r} is relative, and there is no file to take it from"
+            message = f"the source {shorten(text)!r} is relative to no file: write the whole path"
             self.found.add(place, message, kind="InvalidPath")
             return text
         return posixpath.normpath(str(self.base.absolute() / text))

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from zlayer.model.errors import json_pointer
+
 Path = tuple[str | int, ...]
 """Where a value stands: map keys and list positions from the top of the document."""
 
@@ -71,6 +73,11 @@ def shorten(text: str, limit: int = 60) -> str:
 
 def dotted(path: Path) -> str:
     return ".".join(shorten(str(part), 100) for part in path)
+
+
+def pointer(path: Path) -> str:
+    """The same for programs: a JSON pointer, keys of absurd length cut."""
+    return json_pointer(shorten(str(part), 1000) for part in path)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from zlayer.model.errors import Invalid, Problem
-from zlayer.spec.nodes import Node, Path, Source, dotted, shorten
+from zlayer.spec.nodes import Node, Path, Source, dotted, pointer, shorten
 
 MAX_PROBLEMS = 500
 MAX_SUGGESTIONS = 100
@@ -71,10 +71,8 @@ class At:
         return next((str(part) for part in reversed(self.path) if isinstance(part, str)), "the file")
 
     def refuse(self, node: Node, message: str, *, suggestion: str = "", kind: str = "InvalidValue") -> None:
-        where = {"file": self.report.file, "line": node.line, "column": node.column}
-        self.report.add(
-            Problem(message, path=dotted(self.path), suggestion=suggestion, kind=kind, **where)  # type: ignore[arg-type]
-        )
+        place = (self.report.file, node.line, node.column)
+        self.report.add(Problem(message, dotted(self.path), *place, suggestion, kind, pointer(self.path)))
 
     def not_yet(self, node: Node, what: str) -> None:
         self.refuse(node, f"not supported yet: {what}", kind=UNSUPPORTED)
@@ -103,7 +101,8 @@ class Found:
 
     def add(self, path: Path, message: str, *, suggestion: str = "", kind: str) -> None:
         line, column = self.source.locate(path)
-        self.report.add(Problem(message, dotted(path), self.report.file, line, column, suggestion, kind))
+        place = (self.report.file, line, column)
+        self.report.add(Problem(message, dotted(path), *place, suggestion, kind, pointer(path)))
 
     def nearest(self, word: str, valid: Iterable[str]) -> str:
         return At(self.report).nearest(word, valid)

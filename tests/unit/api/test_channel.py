@@ -67,6 +67,19 @@ async def test_live_exec_carries_stdin_and_ends_with_the_code(stack: StackFactor
             assert await channel.receive() is None
 
 
+@pytest.mark.parametrize(
+    "frame", ["[" * 100_000, '{"resize": [0, 80]}', '{"resize": [70000, 80]}', '{"resize": "big"}']
+)
+async def test_a_frame_that_means_nothing_ends_the_session_with_a_reason(stack: StackFactory, frame: str) -> None:
+    async with stack() as s:
+        s.machine.on_exec = lambda _container, _request: ExecAnswer(echo=True)
+        await s.deploy()
+        async with s.client.channel(EXEC) as channel:
+            await channel.tell({"command": ["cat"], "stdin": True, "tty": True})
+            await channel.to_app.send({"type": "websocket.receive", "text": frame})
+            assert (await channel.receive())["error"]["code"] == "invalid"
+
+
 async def test_without_stdin_the_command_sees_its_end_at_once(stack: StackFactory) -> None:
     async with stack() as s:
         s.machine.on_exec = lambda _container, _request: ExecAnswer(echo=True)

@@ -29,3 +29,15 @@ async def test_validate_tells_every_problem_and_keeps_nothing(stack: StackFactor
         assert not found["valid"]
         assert {error["line"] for error in found["errors"]} >= {4, 5}
         assert s.views.deployments() == []
+
+
+async def test_validate_and_plan_agree_on_relative_sources(stack: StackFactory) -> None:
+    mount = {"type": "bind", "source": "./data", "target": "/data"}
+    text = spec_text("shop", web={"storage": [mount]})
+    async with stack() as s:
+        for file, good in (("/srv/shop.yml", True), ("shop.yml", False)):
+            body = {"spec": text, "file": file}
+            found = (await s.client.request("POST", f"{V1}/validate", body)).json()
+            planned = await s.client.request("POST", f"{V1}/deployments:plan", body)
+            assert found["valid"] == good == (planned.status == 200)
+            assert good or found["errors"] == planned.json()["errors"]

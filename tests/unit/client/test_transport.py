@@ -73,7 +73,8 @@ def test_an_answer_cut_short_is_unavailable(daemon: ScriptedDaemon, address: Add
 
 
 def test_problem_documents_become_errors_of_the_tree(daemon: ScriptedDaemon, address: Address) -> None:
-    problem = errors.Problem("unknown key 'prots'", path="services.web", file="a.yml", line=3, column=5)
+    place = {"path": "services.web", "pointer": "/services/web"}
+    problem = errors.Problem("unknown key 'prots'", file="a.yml", line=3, column=5, **place)
     daemon.routes["GET /x"] = error_answer(errors.Invalid("the spec has 1 fault", hint="mend it", problems=(problem,)))
     with pytest.raises(errors.Invalid, match="1 fault") as caught:
         request(address, "GET", "/x")

@@ -19,7 +19,7 @@ from zlayer.model.container import (
     TmpfsMount,
     VolumeMount,
 )
-from zlayer.model.errors import BY_CODE, Failed, Invalid, Problem, ZlayerError, from_document
+from zlayer.model.errors import BY_CODE, Failed, Invalid, Problem, ZlayerError, from_document, json_pointer
 from zlayer.model.instance import State
 from zlayer.model.paths import ENV_DATA_DIR, Paths, default_data_dir
 
@@ -30,7 +30,7 @@ def test_every_error_is_in_the_table() -> None:
 
 @pytest.mark.parametrize("cls", BY_CODE.values())
 def test_an_error_survives_the_wire(cls: type[ZlayerError]) -> None:
-    problems = (Problem("bad", path="services.web", file="a.yml", line=3, column=5, suggestion="web", kind="K"),)
+    problems = (Problem("bad", path="a.b", file="a.yml", line=3, column=5, suggestion="c", kind="K", pointer="/a.b"),)
     error = cls("what happened", hint="what to do", problems=problems, retry_after=2.5)
     back = from_document(error.document("/api/v1/x"))
     assert type(back) is cls
@@ -44,6 +44,13 @@ def test_a_document_is_a_problem_document() -> None:
     assert document["instance"] == "/x"
     assert document["errors"][0]["pointer"] == "/services/web/env"
     assert type(from_document({"title": "?"})) is Failed
+
+
+def test_pointers_are_exact_where_keys_have_dots_slashes_or_tildes() -> None:
+    assert json_pointer(("env", "a.b", 0, "c/d~e")) == "/env/a.b/0/c~1d~0e"  # RFC 6901, section 3
+    exact = Invalid("no", problems=(Problem("bad", path="env.a.b", pointer="/env/a.b"),)).document()
+    assert exact["errors"][0]["pointer"] == "/env/a.b"
+    assert Invalid("no", problems=(Problem("bad"),)).document()["errors"][0]["pointer"] == ""
 
 
 def test_a_problem_reads_like_a_compiler_message() -> None:

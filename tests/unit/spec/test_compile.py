@@ -145,7 +145,7 @@ services:
         == """\
 shop.yml:6:14: services.web.env.A: the variable REGON is not set on the daemon's host (did you mean '$E:REGION'?)
 shop.yml:6:27: services.web.env.B: the variable NOWHERE is not set on the daemon's host
-shop.yml:8:30: services.web.storage.0.source: the source 'data' is relative, and there is no file to take it from"""
+shop.yml:8:30: services.web.storage.0.source: the source 'data' is relative to no file: write the whole path"""
     )
 
 

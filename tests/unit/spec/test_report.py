@@ -32,6 +32,13 @@ def test_one_problem_is_its_own_summary() -> None:
     assert caught.value.message == "f:3:7: a.0: is wrong (did you mean 'right'?)"
 
 
+def test_a_key_with_a_dot_has_an_exact_pointer() -> None:
+    report = Report("f")
+    (At(report) / "labels" / "a.b/c").refuse(NODE, "is wrong")
+    Found(report, Source()).add(("env", "x.y"), "is wrong too", kind="K")
+    assert [p.pointer for p in report.problems] == ["/labels/a.b~1c", "/env/x.y"]
+
+
 def test_later_features_alone_have_a_hint_of_their_own() -> None:
     report = Report("f")
     (At(report) / "gpu").not_yet(NODE, "gpu")
@@ -67,10 +74,10 @@ def test_the_same_problem_twice_is_told_once() -> None:
 def test_a_value_parsers_problem_gets_a_place() -> None:
     report = Report("f")
     (At(report) / "cpu").replay(NODE, refused("bad", suggestion="1", kind="InvalidCpu"))
-    assert report.problems == [Problem("bad", "cpu", "f", 3, 7, "1", "InvalidCpu")]
+    assert report.problems == [Problem("bad", "cpu", "f", 3, 7, "1", "InvalidCpu", "/cpu")]
 
 
 def test_found_reports_by_path() -> None:
     report = Report("f")
     Found(report, Source("f", NODE)).add(("a", 1), "no", kind="Conflict")
-    assert report.problems == [Problem("no", "a.1", "f", 3, 7, "", "Conflict")]
+    assert report.problems == [Problem("no", "a.1", "f", 3, 7, "", "Conflict", "/a/1")]

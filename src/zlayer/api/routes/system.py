@@ -22,7 +22,7 @@ from zlayer.api.times import parse_since, rfc3339
 from zlayer.model import keys
 from zlayer.model.errors import Invalid, Problem
 from zlayer.model.instance import Event, Node
-from zlayer.spec.compile import compile_deployment
+from zlayer.spec.compile import base_of, compile_deployment
 from zlayer.spec.load import load
 
 router = area(prefix=V1, tag="system")
@@ -91,7 +91,7 @@ async def events(
 @router.post("/validate", summary="Check a spec; nothing is kept", responses=documented(Verdict))
 async def validate(body: SpecBody) -> Response:
     try:
-        compile_deployment(load(body.spec, file=body.file), environ=os.environ)
+        compile_deployment(load(body.spec, file=body.file), environ=os.environ, base=base_of(body.file))
     except Invalid as error:
         problems = error.document().get("errors") or [_bare(error)]
         return answer({"valid": False, "errors": problems})
