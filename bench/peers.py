@@ -95,7 +95,8 @@ class Podman:
         subprocess.run(["ip", "-n", self.netns, "link", "set", "lo", "up"], check=True)
         self.argv = [
             "nsenter", f"--net=/run/netns/{self.netns}", "podman",
-            "--root", str(root / "pr"), "--runroot", str(root / "pp"), "--storage-driver", "overlay", "--runtime", engine, "--cgroup-manager", "cgroupfs", "--events-backend", "none",
+            "--root", str(root / "pr"), "--runroot", str(root / "pp"), "--storage-driver", "overlay",
+            "--runtime", engine, "--cgroup-manager", "cgroupfs", "--events-backend", "none",
         ]  # fmt: skip
         self._pull(root, image)
 
