@@ -2,19 +2,57 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import anyio
+import h11
 import uvicorn
 from starlette.types import ASGIApp
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 GRACE = 5
 """Seconds answers under way may take once the daemon stops; streams end at once by themselves."""
 IDLE = 75
 """Seconds a connection is kept between two requests."""
+
+
+HEAD = 30
+"""Seconds a client may take to tell the head of a request, or to end a body that was answered already."""
+
+
+class Connection(H11Protocol):
+    """Hangs up on who sends a request byte by byte: a stranger without a token could else hold every descriptor."""
+
+    _late: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
+        super().connection_made(transport)
+        self._watch()
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        self._watch()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._forgive()
+        super().connection_lost(exc)
+
+    def _watch(self) -> None:
+        """The clock runs from the first byte of a head on; more bytes do not set it back."""
+        answered = self.cycle is not None and self.cycle.response_complete
+        if self.conn.their_state is not h11.IDLE and not answered:
+            self._forgive()
+        elif self._late is None:
+            self._late = self.loop.call_later(HEAD, self.transport.close)
+
+    def _forgive(self) -> None:
+        if self._late is not None:
+            self._late.cancel()
+            self._late = None
 
 
 class Listener(uvicorn.Server):
@@ -26,7 +64,7 @@ class Listener(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 app,
-                http="h11",
+                http=Connection,
                 ws="auto",
                 lifespan="off",
                 interface="asgi3",
