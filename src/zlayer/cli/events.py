@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from zlayer.cli import link
-from zlayer.cli.render.colour import paint
+from zlayer.cli.render.colour import paint, visible
 from zlayer.cli.render.documents import as_line
 from zlayer.cli.render.times import rfc3339
 from zlayer.cli.screen import Screen
@@ -36,4 +36,4 @@ def line(event: Event, *, colour: bool) -> str:
     """`TIME  instance.ready  shop/web  message`."""
     about = "/".join(part for part in (event.deployment, event.service) if part) or event.node
     when = paint(rfc3339(event.at), "dim", colour=colour)
-    return "  ".join(part for part in (when, event.kind, about, event.message or event.instance) if part)
+    return "  ".join(part for part in (when, event.kind, about, visible(event.message) or event.instance) if part)

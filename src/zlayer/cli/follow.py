@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 
 from zlayer.cli.render import progress
+from zlayer.cli.render.colour import visible
 from zlayer.cli.screen import Screen
 from zlayer.client.calls import LogQuery
 from zlayer.client.client import Client
@@ -74,7 +75,7 @@ class Progress:
             gist = " ".join(each.note.split(maxsplit=2)[:2])
             if gist and gist != self._noted.get(each.name):
                 self._noted[each.name] = gist
-                self._screen.note(each.note)
+                self._screen.note(visible(each.note))
 
     def draw(self) -> None:
         if self._summary and self._screen.live:

@@ -30,11 +30,17 @@ def read(given: str | None) -> tuple[str, str]:
     else:
         path = Path(given)
     try:
-        return path.read_text(encoding="utf-8-sig"), str(path.absolute())
+        data = path.read_bytes()
     except FileNotFoundError:
         raise NotFound(f"no spec file {given}", hint="look at the path, or leave it out to find one here") from None
-    except (IsADirectoryError, UnicodeDecodeError, PermissionError) as error:
-        raise Invalid(f"cannot read {path} as a spec: {error}", hint="name a YAML file in UTF-8") from None
+    except OSError as error:
+        raise Invalid(f"cannot read {path} as a spec: {error.strerror}", hint="name a YAML file you may read") from None
+    try:
+        return data.decode("utf-8-sig"), str(path.absolute())
+    except UnicodeDecodeError:
+        from zlayer.spec.load import decode  # says where; costs what `up` of a good file need not pay
+
+        return decode(data, file=str(path)), str(path.absolute())
 
 
 def short(file: str) -> str:

@@ -259,7 +259,8 @@ def failed(address: Address, error: OSError) -> NoReturn:
             f"no right to use {address}", hint="run as the daemon's user, or join the socket's group"
         ) from error
     hint = "start it with `zlayer daemon start`" if address.path else "check ZLAYER_HOST, and that it runs"
-    raise errors.Unavailable(f"no daemon answers at {address} ({error})", hint=hint) from error
+    why = error.strerror or str(error)
+    raise errors.Unavailable(f"no daemon answers at {address} ({why})", hint=hint) from error
 
 
 def broken(address: Address, why: str) -> NoReturn:

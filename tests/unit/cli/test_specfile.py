@@ -29,8 +29,8 @@ def test_what_is_no_spec_is_refused(tmp_path: Path) -> None:
         specfile.read(str(tmp_path / "nowhere.yml"))
     with pytest.raises(Invalid):
         specfile.read(str(tmp_path))
-    (tmp_path / "binary.yml").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(Invalid):
+    (tmp_path / "binary.yml").write_bytes(b"a: 1\nb: \xff\xfe")
+    with pytest.raises(Invalid, match=r"binary.yml:2:4: not UTF-8"):
         specfile.read(str(tmp_path / "binary.yml"))
 
 

@@ -41,6 +41,16 @@ def stable(name: str) -> str:
     return PALETTE[value % len(PALETTE)]
 
 
+def visible(text: str) -> str:
+    """`text` with what a terminal would obey or hide (controls, escapes, direction marks) written out as `\\x1b`.
+
+    For words that come from files, images and containers: they may not paint, move the cursor or look like others.
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c in "\n\t" else ascii(c)[1:-1] for c in text)
+
+
 def clipped(text: str, width: int) -> str:
     """`text` cut to a width; what must be cut loses its colours."""
     if plain_length(text) <= width:

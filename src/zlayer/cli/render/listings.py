@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from zlayer.cli.render.colour import state as coloured
+from zlayer.cli.render.colour import visible
 from zlayer.cli.render.table import table
 from zlayer.cli.render.times import ago, lasting, seconds_of
 from zlayer.client.results import Container, Deployment
@@ -72,7 +73,8 @@ def status(c: Container, now: float) -> str:
 
 
 def brief(text: str) -> str:
-    """Cut to what a table bears; the whole of it is in the JSON form."""
+    """One line, cut to what a table bears; the whole of it is in the JSON form."""
+    text = visible(" ".join(text.split()))
     return text if len(text) <= LONGEST else text[: LONGEST - 1].rstrip(" ,;:") + "…"
 
 

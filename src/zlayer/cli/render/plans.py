@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from zlayer.cli.render.colour import paint
+from zlayer.cli.render.colour import paint, visible
 from zlayer.client.results import Plan
 
 SIGNS = {
@@ -34,7 +34,7 @@ def lines(plan: Plan, *, colour: bool) -> list[str]:
     out = [summary(plan, colour=colour)]
     for (service, action, reason), slots in groups.items():
         sign, name, _ = SIGNS.get(action, ("?", "", action))
-        why = f": {reason}" if reason else ""
+        why = f": {visible(reason)}" if reason else ""
         out.append(paint(f"  {sign} {action} {service}{numbers(slots)}{why}", name, colour=colour))
     return out
 

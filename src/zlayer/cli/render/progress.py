@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from zlayer.cli.render.colour import paint
+from zlayer.cli.render.colour import paint, visible
 from zlayer.cli.render.colour import state as coloured
 from zlayer.cli.render.times import size
 from zlayer.client.results import Deployment, ProgressEvent, PullProgress, ServiceSummary
@@ -72,7 +72,7 @@ def deployment(summary: Deployment, latest: dict[str, ProgressEvent], *, colour:
     for each in summary.services:
         line = f"  {service(each, colour=colour, name_width=wide)}"
         item = latest.get(each.name)
-        told = each.note or (event(item) if item else "")
+        told = visible(each.note) or (event(item) if item else "")
         if told and not each.stable:
             room = width - wide - 34
             line += f"  {told[: max(0, room)]}"
@@ -83,8 +83,8 @@ def deployment(summary: Deployment, latest: dict[str, ProgressEvent], *, colour:
 def event(item: ProgressEvent) -> str:
     """A progress event as a plain line: `web-1: started`."""
     who = replica(item) or item.service
-    what = item.message or item.kind.rpartition(".")[2]
-    return f"{who}: {what}" if who else item.message or item.kind
+    what = visible(item.message) or item.kind.rpartition(".")[2]
+    return f"{who}: {what}" if who else visible(item.message) or item.kind
 
 
 def replica(item: ProgressEvent) -> str:

@@ -37,3 +37,11 @@ def test_clipping_counts_what_is_seen() -> None:
     assert colour.clipped(colour.paint("four", "red", colour=True), 4) == "\x1b[31mfour\x1b[0m"
     assert colour.clipped(f"a {colour.paint('four', 'red', colour=True)}", 4) == "a fo"
     assert colour.clipped("four", 0) == ""
+
+
+def test_what_a_terminal_would_obey_is_written_out() -> None:
+    assert colour.visible("ä 日本 \t\n") == "ä 日本 \t\n"
+    assert (
+        colour.visible("\x1b[31m\x9b2J\x07\u202e\x00\ud800\U000e0001")
+        == r"\x1b[31m\x9b2J\x07\u202e\x00\ud800\U000e0001"
+    )

@@ -25,3 +25,9 @@ def test_when_to_try_again() -> None:
 
 def test_at_the_root_nothing_is_shortened() -> None:
     assert shortened("https://a/b", "/") == shortened("https://a/b", "") == "https://a/b"
+
+
+def test_one_problem_is_said_once_and_nothing_in_it_is_obeyed() -> None:
+    problem = Problem("bad \x1b[2J", path="env.A\x1b]0;title\x07", file="a.yml", line=1, column=2)
+    said = lines(Invalid(str(problem), hint="mend \x9bit", problems=(problem,)), colour=False)
+    assert said == [r"error: a.yml:1:2: env.A\x1b]0;title\x07: bad \x1b[2J", r"hint: mend \x9bit"]

@@ -64,3 +64,7 @@ def test_the_documents_have_the_promised_fields_and_no_others() -> None:
 )
 def test_endpoints(value: object, text: str) -> None:
     assert listings.endpoint(value) == text
+
+
+def test_a_reason_stays_in_its_cell() -> None:
+    assert listings.brief("failed: two\nlines\x1b[2J") == r"failed: two lines\x1b[2J"
