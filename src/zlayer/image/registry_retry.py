@@ -101,6 +101,11 @@ def translate(fault: OSError | http.client.HTTPException, domain: str, settings:
             f"registry {domain} has no address: {fault.strerror}",
             hint="check the name in the image reference, and this machine's DNS",
         )
+    if isinstance(fault, http.client.IncompleteRead):
+        return Unavailable(
+            f"registry {domain} ended its answer before it was whole, {settings.attempts} times",
+            hint="pull again; look at the registry and at proxies on the way to it",
+        )
     text = getattr(fault, "strerror", None) or str(fault) or type(fault).__name__
     return Unavailable(
         f"registry {domain} cannot be reached: {text}",

@@ -179,7 +179,7 @@ _RESOLVED = {CORE + name for name in ("int", "float", "bool", "null")}
 
 def _fault(file: str, line: int, column: int, message: str, *, kind: str = "Syntax") -> Invalid:
     problem = Problem(message, file=file, line=line, column=column, kind=kind)
-    return Invalid(str(problem), problems=(problem,))
+    return Invalid(str(problem), hint="mend it there; nothing was changed", problems=(problem,))
 
 
 def _unreadable(file: str, text: str, bad: yaml.reader.ReaderError) -> Invalid:

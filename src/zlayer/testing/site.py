@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from zlayer.model.paths import Paths
+from zlayer.testing.ledger import held, imbalance, owed
 from zlayer.testing.leaks import Census, left_over, snapshot_machine
 
 CONFIG = '[daemon]\nbind = "off"\n'
@@ -129,6 +130,14 @@ class Site:
         deadline = time.monotonic() + 20
         while left := left_over(before, self.census()):
             assert time.monotonic() < deadline, f"left behind:\n{left}\n{self.log()}"
+            time.sleep(0.1)
+
+    def assert_balanced(self) -> None:
+        """The running daemon holds of the machine what its listed instances are owed, and nothing else."""
+        assert self.daemon is not None
+        deadline = time.monotonic() + 30
+        while wrong := imbalance(owed(self.paths, self.instances()), held(self.paths, [self.daemon.pid])):
+            assert time.monotonic() < deadline, f"leaked (+) or missing (-):\n{wrong}\n{self.log()}"
             time.sleep(0.1)
 
 
