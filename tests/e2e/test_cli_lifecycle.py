@@ -52,7 +52,7 @@ def test_up_plans_deploys_changes_nothing_twice_and_goes(site: Site, web: str) -
     assert up.stderr.splitlines()[-1] == "shop is stable: 2 replicas ready"
     before = {i["id"] for i in site.running()}
     again = site.cli("up", "-d", path)
-    assert again.stderr.splitlines()[0] == "shop: 2 unchanged"
+    assert again.stderr.splitlines()[0] == "shop: nothing to do, 2 unchanged"
     assert {i["id"] for i in site.running()} == before
     (shown,) = json.loads(site.cli("ps", "--format", "json").stdout)
     assert [(s["desired"], s["running"], s["ready"]) for s in shown["services"]] == [(2, 2, 2)]

@@ -26,9 +26,10 @@ def _has_test(module: str) -> bool:
     path = Path(module)
     name = path.stem.lstrip("_")
     unit = ROOT / "tests" / "unit" / path.parent
-    return any(unit.glob(f"test_{name}*.py")) or any(
-        re.search(rf"\bzlayer\.{re.escape('.'.join(path.with_suffix('').parts))}\b", text) for text in _tests()
-    )
+    whole = re.escape(".".join(("zlayer", *path.with_suffix("").parts)))
+    package = re.escape(".".join(("zlayer", *path.parent.parts)))
+    imported = re.compile(rf"\b{whole}\b|^from {package} import [^\n]*\b{path.stem}\b", re.MULTILINE)
+    return any(unit.glob(f"test_{name}*.py")) or any(imported.search(text) for text in _tests())
 
 
 _CACHE: list[str] = []
