@@ -128,10 +128,9 @@ BROKEN = {
     ),
     "no YAML": ("version: v1\ndeployment: [d\n", ":3:1:", ""),
     "a cycle": (
-        "version: v1\ndeployment: d\nservices: {a: {image: {name: x}, depends: [{service: b}]},\n"
-        + " b: {image: {name: x}, depends: [{service: a}]}}\n",
-        ":3:",
-        "a",
+        "version: v1\ndeployment: d\nservices:\n  a: &a {image: {name: x}, depends: [{service: b}]}\n  b: *a\n",
+        ":4:",
+        "b",
     ),
     "two faults": ("version: v2\ndeployment: UP\nservices: {}\n", ":1:10:", ":2:13:"),
 }

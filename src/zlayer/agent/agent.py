@@ -23,7 +23,7 @@ from zlayer.plan.backoff import delay
 from zlayer.plan.lifecycle import Stage
 from zlayer.runtime.contract import ExecRequest, Handle, LogLine, Session, Stats
 from zlayer.store.contract import Store
-from zlayer.store.documents import decoder, encode
+from zlayer.store.documents import decoder
 from zlayer.store.mirror import Mirror
 
 _read_instance = decoder(Instance)
@@ -74,7 +74,7 @@ class Agent:
             self._widowed = {one.id for one in present.values() if one.await_attach}
             self.looked.set()
             tasks.start_soon(self._writer.run)
-            await self._register()
+            self._writer.register(self.node)
             mine, revision = self._mine(present.values()), present.revision
             told = await self._told(mine.keys())
             records = await recover(self._machine)
@@ -98,9 +98,6 @@ class Agent:
 
     def _mine(self, instances: Iterable[Instance]) -> dict[str, Instance]:
         return {i.id: i for i in instances if i.node == self.node.id}
-
-    async def _register(self) -> None:
-        await self._store.commit({keys.node(self.node.id): encode(self.node)})
 
     async def _told(self, instance_ids: Container[str]) -> dict[str, InstanceStatus]:
         """What earlier daemons told the store of these instances."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
@@ -28,6 +29,8 @@ _RECORDED = frozenset({Stage.CREATED, Stage.STARTED, Stage.ENDED, Stage.RELEASED
 """Stages worth a line: what a new daemon cannot find out or redo by itself."""
 TELL_PULL = 1.0
 """Seconds between two words on a pull that goes on."""
+NO_SPACE = 1 << 20
+"""Free bytes below which a disk counts as full when something is missing on it."""
 KILLED = 137
 """128 + SIGKILL."""
 ATTACH_WITHIN = 60.0
@@ -334,9 +337,12 @@ class InstanceLoop:
             self._advance(self.record.at(Stage.ENDED, exit=ended, reason=reason))
 
     def _why_unknown(self) -> str:
-        if (self.steps.directory / journal.NAME).exists():
-            return "it ended while nobody watched; its exit code is not known"
-        return "its directory was deleted from the data directory"
+        if not (self.steps.directory / journal.NAME).exists():
+            return "its directory was deleted from the data directory"
+        disk = os.statvfs(self.steps.directory)
+        if disk.f_bavail * disk.f_frsize < NO_SPACE:
+            return "it ended while the disk was full: its exit code could not be kept"
+        return "it ended while nobody watched; its exit code is not known"
 
     def _doubt(self, reason: str) -> None:
         """What the runtime finds wrong with one that runs on."""

@@ -16,7 +16,7 @@ from zlayer.agent.journal import Record
 from zlayer.model import keys
 from zlayer.model.base import Timestamp
 from zlayer.model.errors import Conflict, ZlayerError
-from zlayer.model.instance import Event, Health, Instance, InstanceStatus, State
+from zlayer.model.instance import Event, Health, Instance, InstanceStatus, Node, State
 from zlayer.plan.backoff import delay
 from zlayer.plan.lifecycle import Stage
 from zlayer.store.contract import Store
@@ -87,6 +87,11 @@ class StatusWriter:
         """Queue a status; its number, for `committed`."""
         self._pending[keys.status(status.id)] = encode(status)
         return self._take()
+
+    def register(self, node: Node) -> None:
+        """Queue this node's document: a full disk must not keep a daemon from adopting what runs."""
+        self._pending[keys.node(node.id)] = encode(node)
+        self._take()
 
     async def committed(self, number: int) -> None:
         """Returns once the store has what was put under that number, or something newer of the same instance."""

@@ -59,7 +59,7 @@ def held(paths: Paths, daemons: Iterable[int]) -> Holdings:
     allowed = {str(pid) for pid in daemons}
     monitors = {line: found[1] for line in census.processes if (found := MONITOR.match(line))}
     return Holdings(
-        mounts=frozenset(Path(path).parent.name for path in census.mounts),
+        mounts=frozenset(Path(path).parent.name for path in census.mounts if path != str(paths.root)),
         namespaces=frozenset(Path(path).name for path in census.netns),
         links=frozenset(census.links),
         cgroups=_cgroups(paths, census),
