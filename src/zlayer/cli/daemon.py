@@ -75,9 +75,12 @@ def _reset(args: argparse.Namespace, screen: Screen) -> int:
 
     paths = link.paths(args)
     if not args.force and not _agreed(f"End every container of {paths.root} and delete all but named volumes?"):
-        screen.note("nothing was changed")
+        screen.note("nothing was changed" + ("" if sys.stdin.isatty() else ": where nobody can be asked, say --force"))
         return 1
-    _stop(args, screen)
+    from zlayer.client.process import stop
+
+    stop(paths, args.timeout)
+    screen.note("ending every container, and removing what was theirs …")
     argv = [sys.executable, "-m", "zlayer.daemon.reset", str(paths.root)]
     return subprocess.run([*argv, "--volumes"] if args.volumes else argv, check=False).returncode
 

@@ -139,9 +139,14 @@ def _await_ready(
             said.seek(0)
             words = said.read().decode("utf-8", "replace").strip().removeprefix("error: ")
             told = words or f"exit code {code}"
+            enough = "last lines" in told or "hint: " in told  # then the log would only say it again
+            by_root = os.geteuid() == 0
+            mend = f"try `zlayer serve --data-dir {paths.root}` to watch it, and `zlayer doctor`"
             raise errors.Failed(
-                f"the daemon did not start: {told}" + ("" if "last lines" in told else tail(paths.log)),
-                hint=f"try `zlayer serve --data-dir {paths.root}` to watch it, and `zlayer doctor`",
+                ("the daemon did not start: " if by_root else "the daemon did not start, and it is not root: ")
+                + told
+                + ("" if enough else tail(paths.log)),
+                hint=mend if by_root else "containers need root here: sudo zlayer …; `zlayer doctor` tells the rest",
             )
         if answers(address):
             return

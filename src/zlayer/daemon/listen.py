@@ -7,6 +7,7 @@ import ipaddress
 import os
 import re
 import socket
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -101,6 +102,8 @@ def bound(listener: socket.socket) -> Bind:
 def open_unix(path: Path, *, group: str | None = None) -> socket.socket:
     """A listening socket at `path`, mode 0600, or 0660 owned by `group`. Call only while holding the lock.
 
+    A directory that is its owner's only is opened to the `group` as far as passing through (0710).
+
     Made under another name and renamed, so a client sees the old socket or a ready one, and never a wrong mode.
     A path longer than the 107 bytes of `sockaddr_un` is reached through `/proc/self/fd` (unix(7)).
     """
@@ -113,6 +116,7 @@ def open_unix(path: Path, *, group: str | None = None) -> socket.socket:
         listener.bind(f"/proc/self/fd/{directory}/{new}")
         if gid != -1:
             os.chown(path.parent / new, -1, gid)
+            _let_through(path.parent, gid)
         (path.parent / new).chmod(0o660 if group else 0o600)
         listener.listen(BACKLOG)
         listener.setblocking(False)
@@ -126,6 +130,13 @@ def open_unix(path: Path, *, group: str | None = None) -> socket.socket:
     finally:
         os.close(directory)
     return listener
+
+
+def _let_through(directory: Path, gid: int) -> None:
+    info = directory.stat()
+    if info.st_mode & 0o070 == 0 and not info.st_mode & 0o001:
+        os.chown(directory, -1, gid)
+        directory.chmod(stat.S_IMODE(info.st_mode) | 0o010)
 
 
 def _gid(group: str) -> int:

@@ -93,7 +93,8 @@ def main() -> int:
     try:
         removed = reset(Paths.of(args.directory), volumes=args.volumes)
     except ZlayerError as error:
-        print(f"error: {error.message}\nhint: {error.hint}", file=sys.stderr)
+        told = [f"error: {error.message}", *(f"  {problem}" for problem in error.problems if len(error.problems) > 1)]
+        print("\n".join([*told, f"hint: {error.hint}"] if error.hint else told), file=sys.stderr)
         return error.exit_code
     print(f"removed {len(removed)} containers and all state below {args.directory}")
     return 0

@@ -78,10 +78,11 @@ def run(
 
 
 def prepare(paths: Paths) -> None:
-    """The data directory, for its owner only."""
+    """The data directory, for its owner only; what may hold secrets also when somebody made the directory wider."""
     paths.root.mkdir(mode=0o700, parents=True, exist_ok=True)
-    for directory in (paths.run, paths.containers):
-        directory.mkdir(mode=0o711, exist_ok=True)
+    for directory in (paths.run, paths.containers, paths.volumes):
+        directory.mkdir(mode=0o700, exist_ok=True)
+        directory.chmod(0o700)
 
 
 async def _serve(

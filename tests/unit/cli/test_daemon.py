@@ -56,5 +56,5 @@ def test_logs(daemon: ScriptedDaemon, cli: Cli) -> None:
 def test_reset_asks_and_changes_nothing_where_nobody_can_answer(daemon: ScriptedDaemon, cli: Cli) -> None:
     (daemon.data_dir / "state.db").touch()
     done = cli("daemon", "reset")
-    assert (done.code, done.err.splitlines()[-1]) == (1, "nothing was changed")
+    assert (done.code, done.err.splitlines()[-1]) == (1, "nothing was changed: where nobody can be asked, say --force")
     assert (daemon.data_dir / "state.db").exists()

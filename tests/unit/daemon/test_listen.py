@@ -98,6 +98,7 @@ def test_a_group_may_be_let_in(short: Path) -> None:
     with open_unix(path, group=group.gr_name):
         assert stat.S_IMODE(path.stat().st_mode) == 0o660
         assert path.stat().st_gid == group.gr_gid
+        assert stat.S_IMODE(short.stat().st_mode) == 0o710  # else its members could not come as far as the socket
     with pytest.raises(NotFound) as caught:
         open_unix(path, group="no-such-group-here")
     assert "groupadd" in caught.value.hint

@@ -86,6 +86,15 @@ def test_what_it_makes_is_its_owners(data: Path) -> None:
         assert modes == {"": 0o700, "zlayer.sock": 0o600, "jwt.key": 0o600, "daemon.log": 0o600}
 
 
+def test_what_may_hold_secrets_is_closed_in_a_directory_open_to_all(data: Path) -> None:
+    (data / "containers").mkdir(parents=True, mode=0o755)
+    data.chmod(0o755)
+    with daemon(data):
+        assert stat.S_IMODE(data.stat().st_mode) == 0o755  # not ours to change
+        for name in ("containers", "volumes", "run"):
+            assert stat.S_IMODE((data / name).stat().st_mode) == 0o700
+
+
 def test_a_second_one_on_the_same_directory_is_refused(data: Path) -> None:
     with daemon(data, "off") as (first, facts):
         with daemon(data, "off") as (second, said):
