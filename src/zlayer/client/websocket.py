@@ -47,17 +47,6 @@ class WebSocket:
         kind = frames.BINARY if isinstance(message, bytes) else frames.TEXT
         self._send(kind, message if isinstance(message, bytes) else message.encode())
 
-    def _reply(self, kind: int, data: bytes) -> None:
-        """Answer a control frame. A daemon that is gone already is told of by what we read, not by this."""
-        from zlayer.model.errors import Unavailable
-
-        closed = self.closed
-        try:
-            self._send(kind, data)
-        except Unavailable:
-            self.closed = closed
-            self._out = b""
-
     def _send(self, kind: int, data: bytes) -> None:
         self._out += frames.encode(kind, data)
         self.flush()
@@ -72,10 +61,15 @@ class WebSocket:
         return bool(self._out)
 
     def flush(self) -> None:
-        """Send what waits, as far as the socket takes it."""
+        """Send what waits, as far as the socket takes it.
+
+        A daemon that has said its last word takes no more: the word, or that it is missing, is for `pump` to tell.
+        """
         try:
             while self._out:
                 self._out = self._out[self._connection.send(self._out) :]
+        except (BrokenPipeError, ConnectionResetError):
+            self._out = b""
         except OSError as error:
             if not _would_wait(error):
                 self.closed = True
@@ -91,10 +85,10 @@ class WebSocket:
         out = []
         for message in self._decoder.feed(data):
             if message.kind == frames.PING:
-                self._reply(frames.PONG, message.data)
+                self._send(frames.PONG, message.data)
             elif message.kind == frames.CLOSE:
                 self.close_reason = message.data[2:].decode("utf-8", "replace")
-                self._reply(frames.CLOSE, message.data[:2])
+                self._send(frames.CLOSE, message.data[:2])
                 self.closed = True
                 break
             elif message.kind != frames.PONG:

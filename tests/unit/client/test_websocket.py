@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import select
+import socket
 import threading
 
 import pytest
@@ -45,6 +46,16 @@ def test_answers_pings_and_joins_fragments(daemon: ScriptedDaemon, address: Addr
     with websocket.connect(address, "/ws") as channel:
         assert [m.text for m in channel.messages()] == ["once"]
     assert seen == [Opcode.PONG]
+
+
+def test_the_last_word_is_heard_by_who_was_still_talking() -> None:
+    ours, theirs = socket.socketpair()
+    with websocket.WebSocket(ours, Address(path="/s")) as channel:
+        theirs.sendall(b"\x81\x0f" + b'{"exit_code":0}' + b"\x88\x02\x03\xe8")
+        theirs.close()
+        channel.send(b"\x00stdin nobody reads")
+        assert not channel.unsent
+        assert [message.text for message in channel.messages()] == ['{"exit_code":0}']
 
 
 def test_a_refusal_is_the_daemons_error(address: Address) -> None:
