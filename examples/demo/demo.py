@@ -34,8 +34,7 @@ def main() -> int:
 
 
 def up() -> int:
-    if os.geteuid() != 0:
-        print("demo: containers need root here; run it again with sudo", file=sys.stderr)
+    if not root():
         return 1
     DEMO.mkdir(exist_ok=True)
     say("1. a registry on this machine, and an image of Debian's busybox in it")
@@ -43,7 +42,7 @@ def up() -> int:
     image(address)
     spec = DEMO / "hello.zlayer.yml"
     spec.write_text((HERE / "hello.zlayer.yml").read_text().replace("REGISTRY", address))
-    say("2. zlayer up: the daemon starts by itself, pulls the image and starts two replicas")
+    say("2. zlayer up: starts the daemon, pulls the image, runs two replicas")
     if zlayer("up", "-d", str(spec)) != 0:
         return 1
     say("3. what runs")
@@ -51,8 +50,9 @@ def up() -> int:
     say("4. each replica answers over HTTP")
     for url in urls():
         with urlopen(url, timeout=10) as answer:  # noqa: S310 - an http address we made
-            print(f"   {url} -> {answer.status} {answer.read().decode().strip()[:60]}")
-    print(TRY_NEXT.format(data=DATA, zlayer=ZLAYER.relative_to(ROOT), spec=spec.relative_to(ROOT)))
+            title = answer.read().decode().partition("<h1>")[2].partition("<")[0]
+            print(f"   {url} -> {answer.status} {title}")
+    print(TRY_NEXT.format(data=DATA, bin=ZLAYER.parent, image=f"{address}/demo/web:1", spec=spec.relative_to(ROOT)))
     return 0
 
 
@@ -60,24 +60,41 @@ TRY_NEXT = """
 It runs. Try next:
 
    export ZLAYER_DATA_DIR={data}
-   {zlayer} ps                             deployments at a glance
-   {zlayer} logs -f web                    follow the logs of both replicas
-   {zlayer} exec -it web -- sh             a shell inside a replica
-   {zlayer} scale web 4 --wait             more of it
-   {zlayer} run --rm IMAGE echo hi         one container, once (IMAGE as in the file below)
-   edit {spec}, then {zlayer} up --plan {spec}
+   export PATH={bin}:$PATH
 
-   make demo-clean                         takes everything away again
+   zlayer ps                       deployments at a glance
+   zlayer logs -f web              follow both replicas; Ctrl-C ends it
+   zlayer exec -it web -- sh       a shell inside a replica
+   zlayer scale web 4 --wait       more of it
+   zlayer run --rm {image} echo hi
+
+   Edit {spec}, then see and do what that means:
+   zlayer up --plan {spec}
+   zlayer up -d {spec}
+
+   make demo-clean                 takes everything away again
 """
 
 
 def clean() -> int:
-    if ZLAYER.exists() and DATA.exists():
-        zlayer("daemon", "reset", "--force")
+    if not DEMO.exists():
+        say("there is no demo")
+        return 0
+    if not root():
+        return 1
+    if ZLAYER.exists() and DATA.exists() and (code := zlayer("daemon", "reset", "--force", "--volumes")) != 0:
+        print(f"demo: {DATA} was not taken apart; nothing else was removed", file=sys.stderr)
+        return code
     stop_registry()
-    shutil.rmtree(DEMO, ignore_errors=True)
+    shutil.rmtree(DEMO)
     say("the demo is gone")
     return 0
+
+
+def root() -> bool:
+    if os.geteuid() != 0:
+        print("demo: containers need root here; run it again with sudo", file=sys.stderr)
+    return os.geteuid() == 0
 
 
 def say(text: str) -> None:

@@ -13,7 +13,7 @@ zlayer daemon start      unless it runs already
 zlayer daemon stop       containers run on, and are adopted by the next start
 zlayer daemon restart
 zlayer daemon logs -f    its own log
-zlayer daemon reset      end every container and remove all there is, but named volumes
+zlayer daemon reset      end every container, remove all but named volumes
 """
 
 

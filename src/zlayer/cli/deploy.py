@@ -12,9 +12,9 @@ from zlayer.client.client import Client
 from zlayer.client.results import Accepted, Plan
 
 EXAMPLES = """
-zlayer deploy                          the spec in this directory, until it is stable
-zlayer deploy shop.zlayer.yml --dry-run  what would change, and why
-zlayer deploy --pull --timeout 300     look for newer images; give it five minutes
+zlayer deploy                      the spec here, until it is stable
+zlayer deploy shop.zlayer.yml --dry-run   what would change, and why
+zlayer deploy --pull --timeout 300   look for newer images, take 5 minutes
 """
 
 PROVEN = 1.0

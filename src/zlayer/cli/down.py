@@ -8,7 +8,7 @@ from zlayer.cli import link
 from zlayer.cli.screen import Screen
 
 EXAMPLES = """
-zlayer down          the deployment of the spec in this directory, or the only one there is
+zlayer down          the deployment of the spec here, or the only one
 zlayer down shop     this one
 """
 

@@ -17,7 +17,7 @@ Containers from a deployment file, with one command.
 
 GLOBALS = """\
 Options, before or after the verb:
-  --data-dir DIR  the daemon's data directory, which names the daemon (env ZLAYER_DATA_DIR)
+  --data-dir DIR  the data directory, which names the daemon (ZLAYER_DATA_DIR)
   -v, --verbose   say more; errors show where they came from
   --no-color      no colours (also NO_COLOR)
   -h, --help      this, or the help of a verb

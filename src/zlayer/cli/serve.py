@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from zlayer.model.paths import Paths
 
 EXAMPLES = """
-zlayer serve                        in this terminal, Ctrl-C stops it and leaves containers running
+zlayer serve                        in this terminal; Ctrl-C leaves containers
 zlayer serve --daemon               detached; returns once it is ready
 zlayer serve --bind off             the unix socket only
 zlayer serve --bind 127.0.0.1:0     any free port; `zlayer status` prints it

@@ -8,7 +8,7 @@ from zlayer.cli import link
 from zlayer.cli.screen import Screen
 
 EXAMPLES = """
-zlayer stop             the deployment of the spec here; `zlayer up` starts it again
+zlayer stop             the deployment of the spec here; `up` starts it again
 zlayer stop shop -s web only one service
 zlayer stop shop -t 0   kill at once
 """

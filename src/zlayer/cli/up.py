@@ -8,7 +8,7 @@ from zlayer.cli import deploy, link, specfile
 from zlayer.cli.screen import Screen
 
 EXAMPLES = """
-zlayer up                  start what the spec here says, follow its logs; Ctrl-C stops it
+zlayer up                  start what the spec here says; Ctrl-C stops it
 zlayer up -d               return when it is stable, or fail and say why
 zlayer up -b               return at once
 zlayer up shop.zlayer.yml --dry-run   print the plan, change nothing
