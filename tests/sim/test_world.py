@@ -126,6 +126,26 @@ def test_one_offs_run_once_and_vanish(tmp_path: Path) -> None:
     run(story)
 
 
+def test_many_one_offs_at_once_get_an_address_each(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with World(tmp_path) as world:
+            await anyio.sleep(1)
+            made: list[str] = []
+
+            async def one() -> None:
+                made.append((await world.wishes.run_once(container())).id)
+
+            async with anyio.create_task_group() as tasks:
+                for _ in range(60):
+                    tasks.start_soon(one)
+            await anyio.sleep(5)
+            placed = [world.picture().all()[name].instance for name in made]
+            assert len({instance.address for instance in placed} - {None}) == 60
+            assert world.promises() == []
+
+    run(story)
+
+
 def test_daemon_restart_adopts_and_tells_what_happened_meanwhile(tmp_path: Path) -> None:
     async def story() -> None:
         async with World(tmp_path) as world:

@@ -21,7 +21,7 @@ from zlayer.model.instance import Event, Instance
 from zlayer.plan.actions import Create, Wait, Want
 from zlayer.plan.backoff import delay
 from zlayer.plan.collect import KEEP_EVENTS, Collection, collect
-from zlayer.plan.placement import place
+from zlayer.plan.placement import Place, place
 from zlayer.plan.rollout import rollout
 from zlayer.plan.seen import Seen
 from zlayer.store.contract import Store
@@ -60,11 +60,13 @@ class Controllers:
         """Of the event loop's clock, which never goes back."""
         self._cursor: dict[str, str] = {}
         self._events = 0
+        self._view: View | None = None
         self._credit = BURST
         self._last_turn = 0.0
 
     async def run(self) -> None:
         async with View(self._store) as view, anyio.create_task_group() as tasks:
+            self._view = view
             tasks.start_soon(self._trim)
             failures = 0
             dirty: set[str] = set(view.picture().deployments)
@@ -195,6 +197,21 @@ class Controllers:
                 self._cursor[spot.node] = spot.address
         for refused in placement.unplaced:
             self._refuse(view, batch, refused.instance, refused.reason)
+
+    def suggest(self, instance: Instance) -> Place | None:
+        """A place for an instance that is about to be written, which then needs no second write.
+
+        None leaves it to the next turn. The address is a suggestion: the write must expect it to be free.
+        """
+        if self._view is None:
+            return None
+        picture = self._view.picture()
+        everyone = [*picture.all().values(), Seen(instance)]
+        found = place(everyone, picture.nodes, taken=_by_node(picture.addresses), cursor=self._cursor)
+        spot = next((one for one in found.places if one.instance.id == instance.id), None)
+        if spot is not None and spot.address is not None:
+            self._cursor[spot.node] = spot.address
+        return spot
 
     def _refuse(self, view: View, batch: _Batch, instance: Instance, reason: str) -> None:
         """Tell once, and again only when the reason changes: a full subnet must not fill the log."""

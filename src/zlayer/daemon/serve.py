@@ -90,7 +90,8 @@ async def _serve(
 ) -> None:
     async with assemble(paths, config) as drivers, Views(drivers.store) as views:
         agent = Agent(drivers.store, drivers.node, drivers.machine)
-        services = _services(paths, doors, drivers, views, agent)
+        controllers = Controllers(drivers.store, clock=time.time)
+        services = _services(paths, doors, drivers, views, agent, controllers)
         core = core_app(services)
         listeners = [Listener(guarded(core, services, trusted=True), doors.unix)]
         if doors.tcp is not None:
@@ -101,7 +102,7 @@ async def _serve(
                 tasks.start_soon(_on_signals, signals, services, file)
                 tasks.start_soon(agent.run)
                 await agent.looked.wait()
-                tasks.start_soon(Controllers(drivers.store, clock=time.time).run)
+                tasks.start_soon(controllers.run)
                 tasks.start_soon(_until_stopping, listeners, services, tasks)
                 await agent.recovered.wait()
                 services.ready.set()
@@ -112,7 +113,9 @@ async def _serve(
     log.info("daemon.stopped")
 
 
-def _services(paths: Paths, doors: Doors, drivers: Drivers, views: Views, agent: Agent) -> Services:
+def _services(
+    paths: Paths, doors: Doors, drivers: Drivers, views: Views, agent: Agent, controllers: Controllers
+) -> Services:
     key = tokens.ensure_key(paths.jwt_key)
 
     async def resolve(container: ContainerSpec) -> str:
@@ -133,7 +136,14 @@ def _services(paths: Paths, doors: Doors, drivers: Drivers, views: Views, agent:
         started_at=Timestamp(time.time()),
     )
     return Services(
-        wishes=Wishes(drivers.store, environ=os.environ, clock=time.time, resolve=resolve, local=local),
+        wishes=Wishes(
+            drivers.store,
+            environ=os.environ,
+            clock=time.time,
+            resolve=resolve,
+            local=local,
+            suggest=controllers.suggest,
+        ),
         views=views,
         agent=agent,
         store=drivers.store,

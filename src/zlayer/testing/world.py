@@ -75,9 +75,9 @@ class World:
         self.store: Store = store or MemoryStore()
         self.skew = 0.0
         """Seconds the wall clock is off: set it to make clocks jump. The event loop's clock never does."""
-        self.wishes = Wishes(self.store, environ={}, clock=self._clock)
-        self.view = View(self.store)
         self.controllers = Controllers(self.store, clock=self._clock)
+        self.wishes = Wishes(self.store, environ={}, clock=self._clock, suggest=self.controllers.suggest)
+        self.view = View(self.store)
         self.nodes = [self._node(root, f"n{number}", number) for number in range(1, nodes + 1)]
         self.agents: dict[int, Agent] = {}
         """The agents of the daemons that run now, by the node's position."""
