@@ -14,7 +14,7 @@ import pytest
 from zlayer.testing.imagery import image, layer
 from zlayer.testing.imagery_samples import busybox_image
 from zlayer.testing.imagery_tar import Tar
-from zlayer.testing.registry_faulty import Fault, FaultyRegistry
+from zlayer.testing.registry_faulty import FaultyRegistry
 from zlayer.testing.site import CONFIG, Site, deployment, service
 
 pytestmark = [pytest.mark.root, pytest.mark.usefixtures("registries")]

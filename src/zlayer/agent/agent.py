@@ -23,7 +23,7 @@ from zlayer.plan.backoff import delay
 from zlayer.plan.lifecycle import Stage
 from zlayer.runtime.contract import ExecRequest, Handle, LogLine, Session, Stats
 from zlayer.store.contract import Store
-from zlayer.store.documents import decoder
+from zlayer.store.documents import decoder, read
 from zlayer.store.mirror import Mirror
 
 _read_instance = decoder(Instance)
@@ -101,7 +101,7 @@ class Agent:
 
     async def _told(self, instance_ids: Container[str]) -> dict[str, InstanceStatus]:
         """What earlier daemons told the store of these instances."""
-        found = (_read_instancestatus(item.value) for item in (await self._store.list(keys.STATUS)).items)
+        found = (read(_read_instancestatus, item) for item in (await self._store.list(keys.STATUS)).items)
         return {status.id: status for status in found if status.id in instance_ids}
 
     def _without_trace(self, told: Mapping[str, InstanceStatus], instance_ids: Iterable[str]) -> dict[str, Record]:

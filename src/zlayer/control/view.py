@@ -21,7 +21,7 @@ from zlayer.model.instance import Deployment, Instance, InstanceStatus, Node
 from zlayer.plan.backoff import delay
 from zlayer.plan.seen import Seen
 from zlayer.store.contract import Item, Store
-from zlayer.store.documents import decoder
+from zlayer.store.documents import decoder, read
 
 _read_deployment = decoder(Deployment)
 _read_instance = decoder(Instance)
@@ -75,7 +75,7 @@ class _Tables:
         if prefix is None:
             return
         name = item.key.removeprefix(prefix)
-        self.documents[prefix][name] = _KINDS[prefix](item.value)
+        self.documents[prefix][name] = read(_KINDS[prefix], item)
         self.modified[item.key] = item.modified
         self._join(prefix, name)
 

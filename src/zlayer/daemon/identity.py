@@ -13,6 +13,10 @@ from zlayer.model.base import Timestamp
 from zlayer.model.errors import Conflict
 from zlayer.model.instance import Instance, Node
 from zlayer.store.contract import Store
+from zlayer.store.documents import decoder, read
+
+_read_instance = decoder(Instance)
+_read_node = decoder(Node)
 
 ChooseSubnet = Callable[[str | None], str]
 """A free subnet, the given one if it is."""
@@ -25,7 +29,7 @@ async def identify(
 
     Raises `Conflict` when the configuration wants another one while they do.
     """
-    nodes = [Node.model_validate_json(item.value) for item in (await store.list(keys.NODES)).items]
+    nodes = [read(_read_node, item) for item in (await store.list(keys.NODES)).items]
     kept = nodes[0] if len(nodes) == 1 else None
     name = config.node_name or (kept.id if kept is not None else host_name())
     used = await _used(store, kept)
@@ -62,7 +66,7 @@ async def forget_others(store: Store, node: Node) -> None:
 async def _used(store: Store, node: Node | None) -> Sequence[str]:
     if node is None:
         return ()
-    instances = (Instance.model_validate_json(item.value) for item in (await store.list(keys.INSTANCES)).items)
+    instances = (read(_read_instance, item) for item in (await store.list(keys.INSTANCES)).items)
     return [one.id for one in instances if one.node == node.id]
 
 

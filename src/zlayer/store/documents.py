@@ -10,8 +10,13 @@ from pydantic import ValidationError
 
 from zlayer.model.base import Document
 from zlayer.model.errors import Corrupt
+from zlayer.store.contract import Item
 
 D = TypeVar("D", bound=Document)
+T = TypeVar("T")
+HINT = "the store was written by hand or by another program; restore a backup, or remove that key"
+SHOWN = 3
+"""Faults of one document worth telling."""
 
 Upgrade = Callable[[dict[str, Any]], dict[str, Any]]  # Any: JSON of an older schema, typed by nobody any more
 """Rewrites a document of version n as version n + 1."""
@@ -43,6 +48,16 @@ def decoder(kind: type[D], upgrades: Mapping[int, Upgrade] | None = None) -> Cal
     return decode
 
 
+def read(decode: Callable[[bytes], T], item: Item) -> T:
+    """`decode` of an item's value; its `Corrupt` names the key."""
+    try:
+        return decode(item.value)
+    except Corrupt as damage:
+        raise Corrupt(f"{item.key}: {damage.message}", hint=damage.hint) from damage
+    except ValueError as damage:  # of a decoder that is not ours, such as json.loads
+        raise Corrupt(f"{item.key} cannot be read: {damage}", hint=HINT) from damage
+
+
 def _second_look(
     kind: type[D], raw: bytes, newest: int, upgrades: Mapping[int, Upgrade], error: ValidationError | None
 ) -> D:
@@ -60,13 +75,21 @@ def _second_look(
             hint="a newer zlayer wrote it: run that version or a later one",
         )
     if version == newest or any(step not in upgrades for step in range(version, newest)):
-        raise _corrupt(kind, str(error)) from error
+        raise _corrupt(kind, _words(error)) from error
     try:
         for step in range(version, newest):
             fields = {**upgrades[step](fields), "schema_version": step + 1}
         return kind.model_validate(fields)
     except (ValueError, TypeError, LookupError) as misfit:  # ValidationError is a ValueError
-        raise _corrupt(kind, str(misfit)) from misfit
+        raise _corrupt(kind, _words(misfit)) from misfit
+
+
+def _words(error: Exception | None) -> str:
+    """In one line: where it does not fit, and why."""
+    if not isinstance(error, ValidationError):
+        return str(error)
+    faults = [f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors(include_url=False)]
+    return "; ".join(faults[:SHOWN]) + (f" and {len(faults) - SHOWN} more" if len(faults) > SHOWN else "")
 
 
 def _newest(kind: type[Document]) -> int:
@@ -77,5 +100,5 @@ def _newest(kind: type[Document]) -> int:
 def _corrupt(kind: type[Document], what: str) -> Corrupt:
     return Corrupt(
         f"a stored {kind.__name__} cannot be read: {what}",
-        hint="the store was written by hand or by another program; restore a backup, or remove that key",
+        hint=HINT,
     )

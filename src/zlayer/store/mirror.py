@@ -18,6 +18,7 @@ import anyio
 
 from zlayer.model.errors import Compacted, ZlayerError
 from zlayer.store.contract import Change, Item, Store
+from zlayer.store.documents import read
 
 T = TypeVar("T")
 
@@ -181,7 +182,7 @@ class Mirror(Mapping[str, T], Generic[T]):
         if revision <= self._revision:
             return
         start = len(self._prefix)
-        put = [(c.key[start:], c.item.modified, self._decode(c.item.value)) for c in changes if c.item]
+        put = [(c.key[start:], c.item.modified, read(self._decode, c.item)) for c in changes if c.item]
         if changes and self._view is not None:
             self._values, self._modified = dict(self._values), dict(self._modified)
         self._view = None

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -7,7 +8,8 @@ import pytest
 from zlayer.model.base import Document
 from zlayer.model.errors import Corrupt
 from zlayer.model.instance import InstanceStatus, State
-from zlayer.store.documents import decoder, encode
+from zlayer.store.contract import Item
+from zlayer.store.documents import decoder, encode, read
 
 
 class Cup(Document):
@@ -69,3 +71,15 @@ def test_damage_is_corrupt(raw: bytes) -> None:
 def test_an_upgrade_that_does_not_fit_is_corrupt() -> None:
     with pytest.raises(Corrupt):
         decoder(Cup, {2: lambda fields: {"size": "many"}})(b'{"schema_version": 2, "name": "x", "lid": 1}')
+
+
+@pytest.mark.parametrize("decode", [decoder(Cup), json.loads])
+def test_damage_is_told_with_its_key_in_one_line(decode: Any) -> None:
+    assert read(json.loads, Item("/cups/a", b"1", 1, 1)) == 1
+    with pytest.raises(Corrupt, match="/cups/a") as refused:
+        read(decode, Item("/cups/a", b"{", 1, 1))
+    assert refused.value.hint
+    with pytest.raises(Corrupt) as refused:
+        read(decoder(Cup), Item("/cups/a", b'{"name": 1, "lid": 2, "a": 1, "b": 2}', 1, 1))
+    assert "\n" not in refused.value.message
+    assert refused.value.message.endswith("and 1 more")
