@@ -21,11 +21,17 @@ from zlayer.agent.status import StatusWriter
 from zlayer.daemon import lock, wiring
 from zlayer.daemon.config import load
 from zlayer.daemon.wiring import Drivers
+from zlayer.model import keys
+from zlayer.model.base import Seconds
 from zlayer.model.errors import Corrupt, Failed, ZlayerError
+from zlayer.model.instance import Instance
 from zlayer.model.paths import Paths
+from zlayer.store.documents import decoder
 
 PATIENCE = 60.0
 """Seconds for containers to end; each gets TERM, then KILL after its grace."""
+LONGEST = Seconds(10)
+"""Of all graces: who resets wants it gone."""
 KEPT = ("config.toml",)
 
 
@@ -52,8 +58,9 @@ async def _take_apart(paths: Paths) -> list[str]:
     config = load(paths.root / "config.toml")
     async with wiring.drivers(paths, config) as drivers:
         records = await recover(drivers.machine)
+        wishes = await _wishes(drivers)
         loops = [
-            InstanceLoop(name, _shop(drivers), None, record, Steps(drivers.machine, name))
+            InstanceLoop(name, _shop(drivers), wishes.get(name), record, Steps(drivers.machine, name))
             for name, record in records.items()
         ]
         with anyio.move_on_after(PATIENCE) as deadline:
@@ -65,6 +72,14 @@ async def _take_apart(paths: Paths) -> list[str]:
             raise Failed(f"could not take apart: {', '.join(left)}", hint="try again; the daemon's log says more")
         await drivers.machine.network.destroy()
         return [loop.id for loop in loops]
+
+
+async def _wishes(drivers: Drivers) -> dict[str, Instance]:
+    """What the store knows of each instance, so that it ends by its own signal and grace, but for too long a one."""
+    read = decoder(Instance)
+    found = [read(item.value) for item in (await drivers.store.list(keys.INSTANCES)).items]
+    grace = {one.id: min(one.spec.stop_grace, LONGEST) for one in found}
+    return {one.id: one.model_copy(update={"desired": "removed", "stop_grace": grace[one.id]}) for one in found}
 
 
 def _shop(drivers: Drivers) -> Shop:
