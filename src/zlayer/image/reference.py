@@ -85,10 +85,13 @@ def parse(text: str, default_registry: str = DOCKER_HUB) -> Reference:
     domain, remainder = _split(text, default_registry)
     path = re.split("[:@]", remainder, maxsplit=1)[0]
     if path != path.lower():
-        raise _invalid(text, "has upper-case letters in its name", hint=f"use {path.lower()!r}")
+        raise _invalid(text, "has upper-case letters in its name", hint=f"use {_lowered(text, path)!r}")
     found = _REFERENCE.fullmatch(f"{domain}/{remainder}")
     if found is None:
         raise _invalid(text, "is not an image reference")
+    port = domain.rpartition(":")[2]
+    if port.isdecimal() and int(port) > 65535:
+        raise _invalid(text, f"names port {port} of a registry", hint="a port is at most 65535")
     if len(path) > MAX_PATH:
         raise _invalid(text, f"has a name longer than {MAX_PATH} characters", hint="shorten the name")
     digest = found["digest"] or ""
@@ -96,6 +99,12 @@ def parse(text: str, default_registry: str = DOCKER_HUB) -> Reference:
         raise _invalid(text, "has a malformed digest", hint="sha256 takes 64, sha512 128 lower-case hex digits")
     tag = found["tag"] or ("" if digest else DEFAULT_TAG)
     return Reference(domain=domain, path=path, tag=tag, digest=digest)
+
+
+def _lowered(text: str, path: str) -> str:
+    """`text` as it was written, with the name in lower case."""
+    written = path if path in text else path.removeprefix("library/")
+    return text.replace(written, written.lower())
 
 
 def _split(text: str, default_registry: str) -> tuple[str, str]:

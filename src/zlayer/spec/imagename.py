@@ -12,7 +12,7 @@ from zlayer.spec.nodes import shorten
 from zlayer.spec.report import refused
 
 _LABEL = r"[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?"
-_DOMAIN = re.compile(rf"({_LABEL}(\.{_LABEL})*|\[[0-9A-Fa-f:]+\])(:[0-9]{{1,5}})?")
+_DOMAIN = re.compile(rf"({_LABEL}(\.{_LABEL})*|\[[0-9A-Fa-f:]+\])(:(?P<port>[0-9]{{1,5}}))?")
 _COMPONENT = re.compile(r"[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*")
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
 _DIGEST = re.compile(r"[A-Za-z][A-Za-z0-9]*([-_+.][A-Za-z][A-Za-z0-9]*)*:[0-9a-fA-F]{32,}")
@@ -46,7 +46,8 @@ def _check_path(name: str, rest: str) -> None:
     parts = rest.split("/")
     first = parts[0]
     if len(parts) > 1 and (any(c in first for c in ".:") or first == "localhost" or first != first.lower()):
-        if not _DOMAIN.fullmatch(first):
+        host = _DOMAIN.fullmatch(first)
+        if host is None or int(host["port"] or 0) > 65535:
             raise _bad(name, f"{shorten(first)!r} is not a registry host")
         parts = parts[1:]
     if len(rest) > MAX_NAME:

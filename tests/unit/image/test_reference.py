@@ -77,14 +77,21 @@ BAD = [
     "fc00::1:5000/debian", "https://github.com/docker/docker", "docker://quay.io/library/foo:bar", "-docker",
     "-docker/docker", "docker-/docker", "-docker-/docker", "-docker.io/docker/docker", "docker///docker",
     "docker.io/docker///docker", "docker.io/docker/Docker", "____/____", "_docker/_docker", "dock..er/docker",
-    "dock_.er/docker", "dock-.er/docker", "docker/", "$$$", "::", F64, "name:-tag", f"name:{'t' * 129}", "name:",
-    "name@", "redis:7:8", "a b", "name:tag\n", "x" * 2000, "café", "redis:\N{DIGIT ONE}\N{SUPERSCRIPT TWO}",
+    "localhost:65536/a", "dock_.er/docker", "dock-.er/docker", "docker/", "$$$", "::", F64, "name:-tag", f"name:{'t' * 129}",
+    "name:", "name@", "redis:7:8", "a b", "name:tag\n", "x" * 2000, "café", "redis:\N{DIGIT ONE}\N{SUPERSCRIPT TWO}",
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize(("text", "parts"), GOOD.items())
 def test_good(text: str, parts: tuple[str, str, str, str]) -> None:
     assert parse(text) == Reference(*parts)
+
+
+def test_upper_case_is_mended_as_it_was_written() -> None:
+    for text, mended in (("Redis:7", "redis:7"), ("localhost:5000/My/App", "localhost:5000/my/app")):
+        with pytest.raises(Invalid) as caught:
+            parse(text)
+        assert caught.value.hint == f"use {mended!r}"
 
 
 @pytest.mark.parametrize("text", BAD)

@@ -25,6 +25,7 @@ def test_references(name: str) -> None:
     [("", "is empty"), ("  ", "is empty"), ("Nginx", "lower case"), ("a/", "part of it is empty"), ("/a", "part of it"),
      ("a:", "not a tag"), ("a:b:c", "cannot stand"), ("a@b", "not a digest"), ("a@sha256:00", "not a digest"),
      (f"a@{SHA}00", "64 hex digits"), ("a b", "cannot stand"), ("a..b", "cannot stand"), ("-x.org/a", "registry host"),
+     ("localhost:65536/a", "registry host"),
      ("http://a/b", "a URL"), ("a" * 300, "longer than 255"), ("a" * 600, "longer than 512"), ("a:" + "t" * 129, "tag"),
      ("a___b", "cannot stand"), ("é", "cannot stand")],
 )  # fmt: skip
