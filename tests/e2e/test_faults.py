@@ -97,7 +97,7 @@ def test_a_registry_in_trouble_is_told_and_leaves_nothing(quiet: Site, crooked: 
     assert halves(quiet) == []
     crooked.faults.clear()
     crooked.release()
-    quiet.until(lambda: bool(quiet.running("web")), "it comes up by itself once the registry is well")
+    quiet.cli("up", "-d", file)
 
 
 HOSTILE = ("dot-dot first", "through an absolute symlink", "through a device", "hard link to an absolute path")

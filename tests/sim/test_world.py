@@ -217,3 +217,29 @@ async def _wish(world: World, chance: random.Random) -> None:
                 machine.kill(chance.choice(running), chance.choice([0, 1, 137]))
         case _:
             pass
+
+
+@pytest.mark.parametrize("restart", [{"kind": "no"}, {"kind": "always"}])
+def test_up_again_tries_again_what_failed(tmp_path: Path, restart: dict[str, str]) -> None:
+    """At once, whatever the policy; the same file again when all is well touches nothing."""
+
+    async def story() -> None:
+        async with World(tmp_path) as world:
+            machine = world.nodes[0].machine
+            machine.script = lambda _: Behaviour(exit_after=0.5, exit_code=3)
+            text = spec_text(web=fixed(1, restart_policy=restart))
+            await world.wishes.deploy(text)
+            await anyio.sleep(100)
+            assert "is failed" in world.wrong()[0]
+            machine.script = lambda _: Behaviour()
+            tried = sum(machine.starts.values())
+            await world.wishes.deploy(text)
+            await anyio.sleep(1)
+            assert sum(machine.starts.values()) == tried + 1
+            await world.settle()
+            revision = (await world.store.list("/deployments/")).items[0].modified
+            again = await world.wishes.deploy(text)
+            assert not again.changed
+            assert (await world.store.list("/deployments/")).items[0].modified == revision
+
+    run(story)

@@ -16,6 +16,7 @@ from zlayer.model.errors import Conflict, Invalid, NotFound
 from zlayer.model.instance import ONE_OFF, Deployment, Event, Instance, InstanceStatus, Service
 from zlayer.plan.compare import Difference, compare
 from zlayer.plan.naming import instance_id
+from zlayer.plan.restart import unwell
 from zlayer.plan.placement import Place
 from zlayer.plan.seen import Seen
 from zlayer.spec.compile import Compiled, base_of, compile_deployment
@@ -91,6 +92,7 @@ class Wishes:
     ) -> Deployed:
         """Want what the file says. `Conflict` when `expect_revision` (from a plan) is no longer the latest.
 
+        What is wanted already but has failed is tried again at once; that is no new revision.
         Raises `Invalid` with every problem of the file; nothing is written then.
         """
         compiled = self._compile(text, file)
@@ -113,7 +115,8 @@ class Wishes:
                     name=compiled.name, revision=1, services=services, source=text, created_at=now, updated_at=now
                 )
             if old.services == services and old.desired == "running":
-                return old
+                again = any(map(unwell, await self._seen(compiled.name)))
+                return old.model_copy(update={"asked_at": now}) if again else old
             new = {"revision": revision + 1, "services": services, "source": text, "updated_at": now}
             return old.model_copy(update={**new, "desired": "running", "stop_grace": None})
 

@@ -139,6 +139,8 @@ class Deployment(Document):
     """The YAML text as sent, for `GET …/spec`."""
     created_at: Timestamp = Timestamp(0)
     updated_at: Timestamp = Timestamp(0)
+    asked_at: Timestamp = Timestamp(0)
+    """When an `up` last asked for what was already wanted: what had failed by then is tried again at once."""
 
 
 class Dependency(Document):

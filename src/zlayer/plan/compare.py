@@ -8,10 +8,11 @@ from typing import Any, Literal
 
 from zlayer.model.container import ContainerSpec
 from zlayer.model.instance import Service
+from zlayer.plan.restart import describe_end, unwell
 from zlayer.plan.rollout import stop_first
 from zlayer.plan.seen import Seen, by_slot
 
-Action = Literal["create", "replace", "remove", "keep"]
+Action = Literal["create", "start", "replace", "remove", "keep"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +50,9 @@ def _service(name: str, service: Service, live: Sequence[Seen]) -> list[Differen
     for slot in range(1, service.replicas + 1):
         members = slots.pop(slot, [])
         current = [m for m in members if m.instance.digest == digest]
-        if current:
+        if current and unwell(current[-1]):
+            result.append(Difference(name, slot, "start", current[-1].id, describe_end(current[-1])))
+        elif current:
             result.append(Difference(name, slot, "keep", current[-1].id, "nothing changed"))
         elif members:
             order = "stop-first" if stop_first(service) else "start-first"

@@ -32,6 +32,19 @@ def describe_end(seen: Seen) -> str:
     return f"exited with code {status.exit_code}"
 
 
+def unwell(seen: Seen) -> bool:
+    """Wanted, but it ended, and not as a job that is done: another `up` tries it again."""
+    if not (seen.live and seen.ended):
+        return False
+    done = seen.state is State.EXITED and seen.status is not None and seen.status.exit_code == 0
+    return not (done and judge(seen).at is None)
+
+
+def asked_again(seen: Seen, asked_at: float) -> bool:
+    """Somebody wanted it anew after it had failed: neither back-off nor policy holds it back."""
+    return unwell(seen) and seen.status is not None and (seen.status.finished_at or 0.0) <= asked_at
+
+
 def judge(seen: Seen) -> Verdict:
     """The restart policy applied to an instance that ended by itself."""
     status, policy = seen.status, seen.instance.spec.restart

@@ -21,7 +21,7 @@ from zlayer.plan.actions import Create, Decision, Draft, Wait, Want
 from zlayer.plan.backoff import LIMIT
 from zlayer.plan.depends import gate
 from zlayer.plan.naming import instance_id
-from zlayer.plan.restart import judge
+from zlayer.plan.restart import asked_again, describe_end, judge
 from zlayer.plan.seen import Seen, by_slot
 
 _ORDER: dict[DesiredState, int] = {"running": 0, "stopped": 1, "removed": 2}
@@ -132,7 +132,10 @@ class _Turn:
 
     def _restart(self, slot: int, ended: Seen) -> None:
         verdict = judge(ended)
-        if verdict.at is None:
+        if asked_again(ended, self.deployment.asked_at):
+            self._create(slot, f"asked for again: {describe_end(ended)}", attempt=ended.instance.attempt + 1)
+            _want(self.draft, ended, "stopped", "followed by another try")
+        elif verdict.at is None:
             self.draft.waits.append(Wait(self.name, slot, verdict.reason))
         elif self.now < verdict.at <= self.now + LIMIT:  # further off only where the clock went back
             self.draft.wake(verdict.at)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from zlayer.model.instance import Deployment, Service
-from zlayer.plan.restart import describe_end, judge
+from zlayer.plan.restart import asked_again, describe_end, judge
 from zlayer.plan.seen import Seen
 
 DeploymentStatus = Literal["pending", "deploying", "running", "failed", "stopping", "stopped", "removing"]
@@ -47,7 +47,7 @@ class Summary:
 def summarise(deployment: Deployment, seen: Sequence[Seen]) -> Summary:
     """`failed`: a wanted replica ended and will not, or repeatedly did not, come back."""
     services = tuple(
-        _service(name, service, [one for one in seen if one.instance.service == name])
+        _service(name, service, [one for one in seen if one.instance.service == name], deployment.asked_at)
         for name, service in sorted(deployment.services.items())
     )
     trouble = next((s for s in services if s.trouble), None)
@@ -71,13 +71,13 @@ def _leftover(deployment: Deployment, seen: Sequence[Seen]) -> bool:
     return any(one.instance.service not in deployment.services for one in seen)
 
 
-def _service(name: str, service: Service, seen: Sequence[Seen]) -> ServiceSummary:
+def _service(name: str, service: Service, seen: Sequence[Seen], asked_at: float) -> ServiceSummary:
     wanted = 0 if service.stopped else service.replicas
     digest = service.container.digest()
     live = [one for one in seen if one.live]
     current = [one for one in live if one.instance.digest == digest and one.instance.slot <= wanted]
     ready = {one.instance.slot for one in current if one.ready}
-    trouble, culprit = _trouble(current)
+    trouble, culprit = _trouble(current, asked_at)
     unfinished = [one for one in seen if one.instance.desired == "removed" or not (one.live or one.released)]
     return ServiceSummary(
         name=name,
@@ -97,8 +97,10 @@ def _reason(one: Seen) -> str:
     return one.status.reason if waits and one.status is not None else ""
 
 
-def _trouble(current: Sequence[Seen]) -> tuple[str, str]:
+def _trouble(current: Sequence[Seen], asked_at: float) -> tuple[str, str]:
     for one in current:
+        if asked_again(one, asked_at):
+            continue
         if one.ended:
             verdict = judge(one)
             if verdict.at is None or verdict.failures > 1:

@@ -16,7 +16,7 @@ async def test_a_deployment_from_plan_to_gone(stack: StackFactory) -> None:
     async with stack() as s:
         body = {"spec": spec_text("shop", web={"scale": {"mode": "fixed", "replicas": 2}}), "file": "shop.yml"}
         plan = (await s.client.request("POST", f"{V1}/deployments:plan", body)).json()
-        assert plan["summary"] == {"create": 2, "replace": 0, "remove": 0, "keep": 0}
+        assert plan["summary"] == {"create": 2, "start": 0, "replace": 0, "remove": 0, "keep": 0}
         done = await s.client.request("POST", f"{V1}/deployments", {**body, "revision": plan["revision"]})
         assert (done.status, done.json()) == (202, {"deployment": "shop", "revision": 1, "changed": True})
         listed = (await s.client.request("GET", f"{V1}/deployments")).json()

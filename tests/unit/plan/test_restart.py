@@ -9,7 +9,7 @@ from zlayer.model.container import Restart
 from zlayer.model.instance import Dependency, Instance, State
 from zlayer.plan.backoff import STABLE
 from zlayer.plan.depends import OPEN, gate
-from zlayer.plan.restart import describe_end, judge
+from zlayer.plan.restart import asked_again, describe_end, judge, unwell
 from zlayer.plan.seen import Seen, by_slot
 from zlayer.testing.builders import container, deployment, seen, service
 
@@ -84,3 +84,25 @@ def test_no_dependency_no_gate_and_a_stopped_one_never_opens() -> None:
     door = Dependency(service="db")
     stopped = deployment(db=service(stopped=True), web=service(depends=(door,)))
     assert gate(stopped.services["web"], stopped, {}, 0.0).reason == "service db is not there or stopped"
+
+
+@pytest.mark.parametrize(
+    ("kind", "state", "code", "expected"),
+    [
+        ("always", State.EXITED, 0, True),
+        ("on_failure", State.EXITED, 1, True),
+        ("on_failure", State.EXITED, 0, False),
+        ("no", State.EXITED, 0, False),
+        ("no", State.EXITED, 3, True),
+        ("no", State.EXITED, None, True),
+        ("no", State.FAILED, 0, True),
+        ("no", State.READY, None, False),
+    ],
+)
+def test_what_another_up_tries_again(kind: str, state: State, code: int | None, expected: bool) -> None:
+    """What failed or waits for its back-off; never a job that is done."""
+    wanted = one(spec=container(restart=Restart.model_validate({"kind": kind})))
+    assert unwell(seen(wanted, state, exit_code=code)) is expected
+    assert asked_again(seen(wanted, state, exit_code=code), asked_at=10.0) is expected
+    assert not asked_again(seen(wanted, state, exit_code=code), asked_at=9.0), "it ended after that"
+    assert not unwell(seen(wanted.model_copy(update={"desired": "stopped"}), state, exit_code=code))

@@ -154,5 +154,5 @@ def plan_json(view: PlanView) -> dict[str, Any]:  # Any: a JSON object
         "deployment": view.name,
         "revision": view.revision,
         "changes": changes,
-        "summary": {action: summary[action] for action in ("create", "replace", "remove", "keep")},
+        "summary": {action: summary[action] for action in ("create", "start", "replace", "remove", "keep")},
     }
