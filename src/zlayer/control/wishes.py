@@ -16,8 +16,8 @@ from zlayer.model.errors import Conflict, Invalid, NotFound
 from zlayer.model.instance import ONE_OFF, Deployment, Event, Instance, InstanceStatus, Service
 from zlayer.plan.compare import Difference, compare
 from zlayer.plan.naming import instance_id
-from zlayer.plan.restart import unwell
 from zlayer.plan.placement import Place
+from zlayer.plan.restart import unwell
 from zlayer.plan.seen import Seen
 from zlayer.spec.compile import Compiled, base_of, compile_deployment
 from zlayer.spec.load import load

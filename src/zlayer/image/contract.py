@@ -111,7 +111,7 @@ class Mounted:
 
 class Snapshots(Protocol):
     async def mount(self, image: Image, key: str, directory: Path) -> Mounted:
-        """Mount the image's layers read-only under a writable upper kept below `directory`. Mounted already: the same."""
+        """The image's layers, read-only, under a writable upper kept below `directory`. Mounted already: the same."""
         ...
 
     async def unmount(self, key: str, directory: Path, *, discard: bool) -> None:
