@@ -26,7 +26,7 @@ START_TIMEOUT = 30.0
 
 
 def find(data_dir: str | None = None, environ: Mapping[str, str] = os.environ) -> Address:
-    """Where the daemon should answer. Looks at no file. `Invalid` for a ZLAYER_HOST that is no address."""
+    """Where the daemon should answer. Looks at no file. Raises what `parse` does for a bad ZLAYER_HOST."""
     if (host := environ.get("ZLAYER_HOST", "")) and not data_dir:
         return parse(host, token=environ.get("ZLAYER_TOKEN", ""), ca=environ.get("ZLAYER_CA", ""))
     return Address(path=os.path.join(root(data_dir, environ), "zlayer.sock"))  # noqa: PTH118
@@ -41,20 +41,32 @@ def root(data_dir: str | None, environ: Mapping[str, str] = os.environ) -> str:
 
 
 def parse(host: str, *, token: str = "", ca: str = "") -> Address:
-    """Read a ZLAYER_HOST. The default port is 3669."""
+    """Read a ZLAYER_HOST. The default port is 3669.
+
+    `Invalid` when it is no address, `Denied` when a token would cross a network in the clear.
+    """
     scheme, _, rest = host.partition("://")
     if scheme == "unix" and rest:
         return Address(path=rest)
     rest = rest.rstrip("/")
     name, _, port = rest.rpartition(":") if ":" in rest.rpartition("]")[2] else (rest, "", "3669")
-    if scheme not in {"http", "https"} or not name or not port.isdecimal() or "/" in rest:
+    fine = scheme in {"http", "https"} and name and port.isdecimal() and int(port) <= 65535 and "/" not in rest
+    if not fine:
         from zlayer.model.errors import Invalid
 
         raise Invalid(
             f"ZLAYER_HOST {host!r} is no address",
             hint="write unix:///path/zlayer.sock, http://127.0.0.1:3669 or https://host:3669",
         )
-    return Address(host=name.strip("[]"), port=int(port), tls=scheme == "https", token=token, ca=ca)
+    name = name.strip("[]")
+    if token and scheme == "http" and name not in {"localhost", "::1"} and not name.startswith("127."):
+        from zlayer.model.errors import Denied
+
+        raise Denied(
+            f"ZLAYER_HOST {host!r} would send the token in the clear",
+            hint=f"write https://{rest}, or reach the daemon by a tunnel on 127.0.0.1",
+        )
+    return Address(host=name, port=int(port), tls=scheme == "https", token=token, ca=ca)
 
 
 def answers(address: Address, timeout: float = 5.0) -> bool:

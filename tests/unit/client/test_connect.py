@@ -48,11 +48,19 @@ def test_hosts(text: str, address: Address) -> None:
     assert connect.parse(text) == address
 
 
-@pytest.mark.parametrize("text", ["n1:3669", "ssh://n1", "http://", "http://n1:x", "unix://", "http://n1/api"])
+@pytest.mark.parametrize("text", ["n1:3669", "ssh://n1", "http://", "http://n1:x", "http://n1:65536", "unix://", "http://n1/api"])
 def test_what_is_no_host_is_refused_with_examples(text: str) -> None:
     with pytest.raises(errors.Invalid) as caught:
         connect.parse(text)
     assert "unix://" in caught.value.hint
+
+
+def test_no_token_crosses_a_network_in_the_clear() -> None:
+    with pytest.raises(errors.Denied, match="in the clear") as caught:
+        connect.parse("http://n1:4000", token="t")
+    assert "https://n1:4000" in caught.value.hint
+    for safe in ("http://127.0.0.1:1", "http://localhost:1", "http://[::1]:1", "https://n1"):
+        assert connect.parse(safe, token="t").token == "t"
 
 
 def test_answers_and_listening(daemon: ScriptedDaemon, address: Address, tmp_path: Path) -> None:

@@ -77,8 +77,9 @@ BAD = [
     "fc00::1:5000/debian", "https://github.com/docker/docker", "docker://quay.io/library/foo:bar", "-docker",
     "-docker/docker", "docker-/docker", "-docker-/docker", "-docker.io/docker/docker", "docker///docker",
     "docker.io/docker///docker", "docker.io/docker/Docker", "____/____", "_docker/_docker", "dock..er/docker",
-    "localhost:65536/a", "dock_.er/docker", "dock-.er/docker", "docker/", "$$$", "::", F64, "name:-tag", f"name:{'t' * 129}",
-    "name:", "name@", "redis:7:8", "a b", "name:tag\n", "x" * 2000, "café", "redis:\N{DIGIT ONE}\N{SUPERSCRIPT TWO}",
+    "localhost:65536/a", "dock_.er/docker", "dock-.er/docker", "docker/", "$$$", "::", F64, "name:-tag",
+    f"name:{'t' * 129}", "name:",
+    "name@", "redis:7:8", "a b", "name:tag\n", "x" * 2000, "café", "redis:\N{DIGIT ONE}\N{SUPERSCRIPT TWO}",
 ]  # fmt: skip
 
 
