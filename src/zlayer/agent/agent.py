@@ -96,6 +96,10 @@ class Agent:
                     if wanted is None or wanted.node == self.node.id:
                         self._wish(tasks, instance_id, wanted)
 
+    async def flush(self) -> None:
+        """Returns once the store has every status and event of what has happened so far."""
+        await self._writer.flush()
+
     def _mine(self, instances: Iterable[Instance]) -> dict[str, Instance]:
         return {i.id: i for i in instances if i.node == self.node.id}
 

@@ -128,10 +128,12 @@ class Wishes:
 
         async def change(old: Deployment | None) -> Deployment:
             found = _existing(name, old)
+            if found.desired == "removed":
+                raise Conflict(f"deployment {name} is being removed", hint="try again when it is gone")
             services = dict(found.services)
             for service, count in counts.items():
                 services[service] = _scaled(found, service, count)
-            return self._next(found, services=services)
+            return found if services == found.services else self._next(found, services=services)
 
         before, after = await self._change(name, change, "deployment.scaled")
         return Deployed(name, after.revision, before is None or after.revision != before.revision)

@@ -38,6 +38,9 @@ from zlayer.model.paths import Paths
 
 log = structlog.get_logger()
 
+FLUSH = 2.0
+"""Seconds a stopping daemon gives the store to take the last statuses and events; the next one would tell them too."""
+
 OnReady = Callable[[Facts], None]
 Assemble = Callable[[Paths, Config], AbstractAsyncContextManager[Drivers]]
 
@@ -103,7 +106,7 @@ async def _serve(
                 tasks.start_soon(agent.run)
                 await agent.looked.wait()
                 tasks.start_soon(controllers.run)
-                tasks.start_soon(_until_stopping, listeners, services, tasks)
+                tasks.start_soon(_until_stopping, listeners, services, agent, tasks)
                 await agent.recovered.wait()
                 services.ready.set()
                 log.info("daemon.ready", socket=services.facts.socket, bind=doors.bind, node=drivers.node.id)
@@ -165,14 +168,16 @@ async def _on_signals(signals: AsyncIterator[signal.Signals], services: Services
         services.stopping.set()
 
 
-async def _until_stopping(listeners: list[Listener], services: Services, tasks: TaskGroup) -> None:
-    """Answer until told to stop, let answers under way end, then stop everything else."""
+async def _until_stopping(listeners: list[Listener], services: Services, agent: Agent, tasks: TaskGroup) -> None:
+    """Answer until told to stop, let answers under way end, write what was seen, then stop everything else."""
     async with anyio.create_task_group() as serving:
         for listener in listeners:
             serving.start_soon(listener.answer)
         await services.stopping.wait()
         for listener in listeners:
             listener.stop()
+    with anyio.move_on_after(FLUSH):
+        await agent.flush()
     tasks.cancel_scope.cancel()
 
 

@@ -86,6 +86,32 @@ def test_a_store_outage_delays_statuses_and_loses_none() -> None:
     run(story)
 
 
+def test_what_was_queued_can_be_waited_for() -> None:
+    class Slow(MemoryStore):
+        async def commit(self, *args: object, **kwargs: object) -> int:
+            await anyio.sleep(3)
+            return await super().commit(*args, **kwargs)  # type: ignore[arg-type]
+
+    async def story() -> None:
+        async with Slow() as store, anyio.create_task_group() as tasks:
+            writer = StatusWriter(store, now)
+            await writer.flush()
+            tasks.start_soon(writer.run)
+            first = writer.put(InstanceStatus(id="a", node="n1", state=State.RUNNING))
+            await anyio.sleep(1)
+            writer.put(InstanceStatus(id="a", node="n1", state=State.EXITED))
+            began = anyio.current_time()
+            await writer.committed(first)
+            assert anyio.current_time() - began == 2
+            await writer.flush()
+            item = await store.get(keys.status("a"))
+            assert item is not None
+            assert InstanceStatus.model_validate_json(item.value).state is State.EXITED
+            tasks.cancel_scope.cancel()
+
+    run(story)
+
+
 def machine(world: World) -> Machine:
     one = world.nodes[0]
     return Machine(FakeRuntime(one.machine), one.images, one.snapshots, FakeNetwork(one.fabric), one.paths, now)

@@ -93,6 +93,10 @@ async def test_scaling(store: MemoryStore, wishes: Wishes) -> None:
         await wishes.scale("shop", {"web": -1})
     with pytest.raises(NotFound, match="no deployment nope"):
         await wishes.scale("nope", {"web": 1})
+    assert not (await wishes.scale("shop", {"web": 3})).changed, "it is so already"
+    await wishes.remove("shop")
+    with pytest.raises(Conflict, match="being removed"):
+        await wishes.scale("shop", {"web": 1})
 
 
 async def test_stop_start_remove(store: MemoryStore, wishes: Wishes) -> None:
