@@ -359,8 +359,7 @@ class InstanceLoop:
             self.mood = replace(self.mood, health="starting")
             self.tell()
         target = probes.Target(self.record.handle, self.instance.address)
-        runtime, clock = self.shop.machine.runtime, self.shop.clock
-        async for healthy, reason in probes.watch(self.instance.spec.health, target, runtime, clock):
+        async for healthy, reason in probes.watch(self.instance.spec.health, target, self.shop.machine.runtime):
             if healthy:
                 self._ready("healthy")
             else:

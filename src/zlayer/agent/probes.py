@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 import anyio
@@ -31,16 +31,14 @@ class Target:
     address: str | None
 
 
-async def watch(
-    health: Health, target: Target, runtime: FullRuntime, clock: Callable[[], float]
-) -> AsyncIterator[tuple[bool, str]]:
+async def watch(health: Health, target: Target, runtime: FullRuntime) -> AsyncIterator[tuple[bool, str]]:
     """Yields (healthy, reason) whenever the verdict changes, for as long as the caller listens.
 
     Healthy after one success. Unhealthy after `retries` failures in a row, none counted within `start_grace` unless
     it was healthy before. Until the first success it probes eagerly, then every `interval`, failing or not, so that a
     recovery is seen as soon as a failure.
     """
-    began = clock()
+    began = anyio.current_time()
     verdict: bool | None = None
     failures = 0
     pause = min(_EAGER, health.interval)
@@ -51,7 +49,7 @@ async def watch(
             if verdict is not True:
                 verdict = True
                 yield True, ""
-        elif verdict is not None or clock() - began >= health.start_grace:
+        elif verdict is not None or anyio.current_time() - began >= health.start_grace:
             failures += 1
             if failures >= health.retries and verdict is not False:
                 verdict = False

@@ -42,9 +42,7 @@ def verdicts(codes: dict[float, int], until: float, health: Health = COMMAND) ->
         )
         found: list[tuple[float, bool]] = []
         with anyio.move_on_after(until):
-            async for healthy, _ in probes.watch(
-                health, Target(handle, None), FakeRuntime(machine), anyio.current_time
-            ):
+            async for healthy, _ in probes.watch(health, Target(handle, None), FakeRuntime(machine)):
                 found.append((round(anyio.current_time(), 1), healthy))
         return found
 
