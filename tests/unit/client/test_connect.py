@@ -48,7 +48,9 @@ def test_hosts(text: str, address: Address) -> None:
     assert connect.parse(text) == address
 
 
-@pytest.mark.parametrize("text", ["n1:3669", "ssh://n1", "http://", "http://n1:x", "http://n1:65536", "unix://", "http://n1/api"])
+@pytest.mark.parametrize(
+    "text", ["n1:3669", "ssh://n1", "http://", "http://n1:x", "http://n1:65536", "unix://", "http://n1/api"]
+)
 def test_what_is_no_host_is_refused_with_examples(text: str) -> None:
     with pytest.raises(errors.Invalid) as caught:
         connect.parse(text)
