@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from zlayer.model.paths import Paths
-from zlayer.testing.ledger import held, imbalance, owed
 from zlayer.testing.leaks import Census, left_over, snapshot_machine
+from zlayer.testing.ledger import held, imbalance, owed
 
 CONFIG = '[daemon]\nbind = "off"\n'
 
@@ -98,11 +98,8 @@ class Site:
             self.daemon = None
 
     def log(self) -> str:
-        texts = []
-        for path in (self.root / "serve.log", self.paths.log):
-            if path.exists():
-                texts.append(path.read_text(errors="replace")[-4000:])
-        return "\n".join(texts)
+        paths = (self.root / "serve.log", self.paths.log)
+        return "\n".join(path.read_text(errors="replace")[-4000:] for path in paths if path.exists())
 
     def until(self, true: Callable[[], bool], what: str, within: float = 60) -> None:
         deadline = time.monotonic() + within
