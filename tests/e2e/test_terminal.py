@@ -119,7 +119,7 @@ def test_up_in_the_foreground_ends_when_it_is_stopped_elsewhere(web_up: Site) ->
 def test_progress_is_redrawn_in_place_and_colours_are_off(site: Site, web: str) -> None:
     with terminal(site, "up", "-d", site.write(deployment("shop", web=service(web, 3))), columns=60) as term:
         assert term.wait() == 0
-    assert "/3 ready" in term.shown
+    assert "shop is stable: 3 replicas ready" in term.text
     assert "\x1b[J" in term.shown, "lines are drawn over, not repeated"
     assert "\x1b[3" not in term.shown, "NO_COLOR"
     assert all(len(line) <= 60 for line in term.text.splitlines())

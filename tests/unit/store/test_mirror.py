@@ -212,15 +212,18 @@ async def test_cancelling_its_task_by_hand_cancels_it() -> None:
 async def test_a_defect_of_decode_ends_its_user() -> None:
     """Not one of our errors: nothing would make it better, so nobody goes on."""
 
+    def defective(_raw: bytes) -> int:
+        raise LookupError("a defect")
+
     async def use() -> None:
-        async with Mirror(store, "/i/", int):
+        async with Mirror(store, "/i/", defective):
             await store.commit({"/i/a": b"x"})
             await anyio.sleep_forever()
 
     async with MemoryStore() as store:
         with pytest.raises(ExceptionGroup) as ended:
             await use()
-        assert isinstance(ended.value.exceptions[0], ValueError)
+        assert isinstance(ended.value.exceptions[0], LookupError)
 
 
 async def test_deleted_keys_are_not_remembered_for_ever() -> None:
