@@ -43,8 +43,6 @@ def remembered(record: Record, told: InstanceStatus | None, now: Timestamp) -> R
     if told is None:
         return record
     if record == Record() and told.state > State.PREPARING:
-        if told.state.ended and told.released:
-            return Record(Stage.RELEASED, created=True, exit=_exit_told(told), failed=told.state is State.FAILED)
         reason = told.reason if told.state.ended else "its directory is gone from the data directory"
         ended = _exit_told(told) or Exit(None, False, now)
         return Record(Stage.ENDED, created=True, exit=ended, failed=told.state is not State.EXITED, reason=reason)
