@@ -78,11 +78,11 @@ class SmallSite(Site):
 @pytest.fixture(scope="module")
 def small() -> Iterator[SmallSite]:
     with SmallSite() as site:
+        site.start()
         yield site
 
 
 def test_a_full_disk_is_told_and_loses_nothing(small: SmallSite, busybox: str) -> None:
-    small.start()
     small.cli("up", "-d", small.write(deployment("kept", rock=service(busybox, command=STAY)), "kept.yml"))
     small.cli("up", "-d", small.write(deployment("chatty", talk=service(busybox, command=TALK)), "chatty.yml"))
     ends = small.cli("run", "-d", "--name", "ends", busybox, "sh", "-c", ENDS).stdout.strip()
@@ -116,8 +116,6 @@ def test_a_full_disk_is_told_and_loses_nothing(small: SmallSite, busybox: str) -
 
 
 def test_a_disk_that_fills_during_a_pull(small: SmallSite) -> None:
-    if small.daemon is None:
-        small.start()
     big = layer(Tar().file("big", os.urandom(8 << 20)), "none")
     with FaultyRegistry() as registry:
         reference = registry.hold("big", "1", image([*busybox_image().layers, big], {"Cmd": ["sh"]}))
@@ -137,8 +135,6 @@ def test_a_disk_that_fills_during_a_pull(small: SmallSite) -> None:
 
 
 def test_a_daemon_that_starts_on_a_full_disk(small: SmallSite, busybox: str) -> None:
-    if small.daemon is None:
-        small.start()
     small.cli("up", "-d", small.write(deployment("kept", rock=service(busybox, command=STAY)), "kept.yml"))
     [rock] = small.running()
     small.kill()
