@@ -278,7 +278,9 @@ class TestEnds:
 class TestTerminals:
     async def test_exec_on_a_terminal_with_a_size(self, lab: Lab) -> None:
         handle = await lab.running(lab.request("sleep 100"))
-        request = ExecRequest(("/bin/sh", "-c", "tty; read x; until stty size; do :; done; exit 9"), tty=True, stdin=True)
+        request = ExecRequest(
+            ("/bin/sh", "-c", "tty; read x; until stty size; do :; done; exit 9"), tty=True, stdin=True
+        )
         async with await lab.runtime.exec(handle, request) as session:
             with anyio.fail_after(30):
                 assert b"/dev/pts/" in await until(session, b"\n")
