@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import shutil
+import signal
 import sqlite3
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -96,6 +99,43 @@ def test_a_damaged_document_is_named_and_nothing_else_is_touched(shop: Site) -> 
 
 def shop_key(site: Site) -> str:
     return min(path.name for path in site.paths.containers.iterdir())
+
+
+def test_after_a_reboot_deployments_run_again(shop: Site, busybox: str) -> None:
+    """Nothing of the kernel's is left, and the disk is as it was: new instances, old ones ended without a code."""
+    shop.cli("run", "-d", "--name", "once", busybox, "sh", "-c", STAY["args"][0])
+    before = {i["id"]: i for i in shop.running()}
+    shop.kill()
+    reboot(shop, before.values())
+    assert not any(getattr(shop.census(), kind) for kind in ("mounts", "cgroups", "netns", "links", "processes"))
+    shop.start()
+    shop.until(lambda: len({i["id"] for i in shop.running()} - before.keys()) == 2, "two new replicas run")
+    after = {i["id"]: i for i in shop.instances()}
+    for one in before:
+        assert (after[one]["state"], after[one]["exit_code"]) == ("exited", None)
+        assert after[one]["reason"]
+    assert {i["service"] for i in shop.running()} == {"web"}, "a one-off is not run twice"
+    shop.assert_balanced()
+
+
+def reboot(site: Site, running: Iterable[dict[str, Any]]) -> None:
+    """What a power cut does: processes, mounts, namespaces, links and cgroups go, files stay; another boot id."""
+    for one in running:
+        for line in site.census().processes:
+            if f"-c {one['id']} " in line:
+                os.kill(int(line.partition(" ")[0]), signal.SIGKILL)
+        os.kill(one["pid"], signal.SIGKILL)
+        site.until(lambda pid=one["pid"]: not Path(f"/proc/{pid}").exists(), "it is dead")  # type: ignore[misc]
+        record = site.paths.containers / one["id"] / "bundle" / "record.json"
+        record.write_text(json.dumps({**json.loads(record.read_text()), "boot": "an earlier one"}))
+    census = site.census()
+    for mount in census.mounts + census.netns:
+        subprocess.run(["umount", mount], check=True)
+    for link in (link for link in census.links if link.startswith("zl")):
+        subprocess.run(["ip", "link", "delete", link], check=True)
+    site.until(lambda: not [link for link in site.census().links if not link.startswith("zl")], "links are gone")
+    for cgroup in sorted(census.cgroups, reverse=True):
+        Path(cgroup).rmdir()
 
 
 def test_reset_copes_with_a_damaged_store(shop: Site) -> None:
