@@ -225,3 +225,31 @@ def test_what_was_lost_while_the_daemon_was_dead(quiet: Site, busybox: str) -> N
     quiet.start()
     assert {i["id"] for i in quiet.running("web")} == {i["id"] for i in after.values() if i["state"] == "running"}
     assert json.loads(quiet.cli("ps", "--format", "json").stdout)[0]["status"] == "running"
+
+
+def test_a_killed_daemon_takes_its_execs_along(quiet: Site, busybox: str) -> None:
+    """Nobody can hear them any more; their container is not touched."""
+    quiet.cli("up", "-d", quiet.write(deployment("shop", web=service(busybox, command=STAY))))
+    web = one(quiet)
+    argv = quiet.argv("exec", "web", "--", "sleep", "1234")
+    session = subprocess.Popen(argv, env=quiet.environ, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    quiet.until(lambda: "sleep 1234" in commands_in(web["id"]), "it sleeps")
+    quiet.kill()
+    assert session.wait(30) not in (0, 2)
+    session.communicate()
+    quiet.start()
+    quiet.until(lambda: "sleep 1234" not in commands_in(web["id"]), "it is gone")
+    assert one(quiet) == web
+    assert quiet.cli("exec", "web", "--", "echo", "heard").stdout == "heard\n"
+
+
+def commands_in(instance: str) -> list[str]:
+    """Command lines of the processes in a container's cgroups."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            if instance in (entry / "cgroup").read_text():
+                found.append((entry / "cmdline").read_text().replace("\0", " ").strip())
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+    return found
