@@ -117,7 +117,13 @@ def test_up_in_the_foreground_ends_when_it_is_stopped_elsewhere(web_up: Site) ->
 
 
 def test_progress_is_redrawn_in_place_and_colours_are_off(site: Site, web: str) -> None:
-    with terminal(site, "up", "-d", site.write(deployment("shop", web=service(web, 3))), columns=60) as term:
+    slow = service(
+        web,
+        3,
+        command={"entrypoint": ["sh", "-c", "sleep 2; touch /ready; exec sleep 1000"]},
+        health={"interval": "200ms", "check": {"type": "command", "command": "test -e /ready"}},
+    )
+    with terminal(site, "up", "-d", site.write(deployment("shop", web=slow)), columns=60) as term:
         assert term.wait() == 0
     assert "shop is stable: 3 replicas ready" in term.text
     assert "\x1b[J" in term.shown, "lines are drawn over, not repeated"
