@@ -47,9 +47,13 @@ class Client:
                     yield item
 
     def _open(self, call: Call[T], accept: str = "application/x-ndjson") -> transport.Response:
-        return transport.request(
-            self.address, call.method, call.target, body=call.body, headers={"Accept": accept}, timeout=None
+        """The answer, begun within `timeout`: a daemon that takes connections and says nothing is told as such."""
+        headers = {"Accept": accept}
+        response = transport.request(
+            self.address, call.method, call.target, body=call.body, headers=headers, timeout=self.timeout
         )
+        response.patience(None)
+        return response
 
     # The daemon
 

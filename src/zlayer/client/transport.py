@@ -125,9 +125,9 @@ class Response:
         if self.status >= 400:
             raise_problem(self.status, self.read())
 
-    def patience(self, seconds: float) -> None:
-        """Wait at most this long for what comes next; `Deadline` after it."""
-        self._connection.settimeout(max(seconds, 0.001))
+    def patience(self, seconds: float | None) -> None:
+        """Wait at most this long for what comes next, `Deadline` after it; None waits for ever."""
+        self._connection.settimeout(None if seconds is None else max(seconds, 0.001))
 
     def close(self) -> None:
         self._file.close()

@@ -104,12 +104,16 @@ class Controllers:
         """Keep the events written last: by revision, for the clock they are named after may have gone back."""
         while True:
             try:
-                events = sorted((await self._store.list(keys.EVENTS)).items, key=lambda item: item.created)
-                if old := events[:-KEEP_EVENTS]:
-                    await self._store.commit(deletes=[item.key for item in old])
+                await self._trim_once()
             except ZlayerError as error:  # a full disk, say: a few events too many do no harm
                 log.warning("events.trim_failed", error=error.message)
             await anyio.sleep(TRIM_EVERY)
+
+    async def _trim_once(self) -> None:
+        """Apart, so that nothing of the list is held until the next time."""
+        events = sorted((await self._store.list(keys.EVENTS)).items, key=lambda item: item.created)
+        if old := events[:-KEEP_EVENTS]:
+            await self._store.commit(deletes=[item.key for item in old])
 
     def _due(self) -> set[str]:
         now = anyio.current_time()

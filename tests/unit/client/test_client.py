@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import inspect
+import socket
 
 import pytest
 
@@ -129,3 +130,13 @@ def test_both_clients_have_the_same_methods() -> None:
 def test_from_env_goes_by_the_data_directory(daemon: ScriptedDaemon) -> None:
     daemon.routes[f"GET {API}/deployments"] = Answer([])
     assert Client.from_env(str(daemon.data_dir)).deployments() == ()
+
+
+def test_a_stream_that_never_begins_is_a_deadline() -> None:
+    """A daemon without a descriptor left takes connections and says nothing."""
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        client = Client(Address(host="127.0.0.1", port=silent.getsockname()[1]), timeout=0.2)
+        with pytest.raises(errors.Deadline):
+            list(client.events(follow=True))

@@ -117,7 +117,7 @@ class Record:
         return Process(self.handle.monitor_pid, self.handle.monitor_start)
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=256)
 def layout_of(directory: str) -> Layout:
     """The layout of a handle's directory; kept, as joining paths adds up."""
     return Layout(Path(directory))
