@@ -76,7 +76,14 @@ class LayerStore:
         trash = self._fresh("trash")
         with suppress(FileNotFoundError):
             self._home(diff_id).rename(trash)
-        remove_tree(trash)
+        for _ in range(16):
+            try:
+                remove_tree(trash)
+            except OSError as error:  # a commit that had found the directory before it was renamed lands in it
+                if error.errno != errno.ENOTEMPTY:
+                    raise
+            else:
+                return
 
     def list(self) -> Iterator[str]:
         """Diff ids of the layers that are here whole, in no order."""
