@@ -44,8 +44,8 @@ class Site:
 
     @property
     def environ(self) -> dict[str, str]:
-        """The caller's, with compiled modules kept aside: a suite starts hundreds of interpreters."""
-        unwanted = {"PYTHONDONTWRITEBYTECODE"}
+        """The caller's, but what changes how output looks; compiled modules kept aside: a suite starts many of us."""
+        unwanted = {"PYTHONDONTWRITEBYTECODE", "CI"}
         clean = {k: v for k, v in os.environ.items() if not k.startswith("ZLAYER_") and k not in unwanted}
         compiled = str(Path.home() / ".cache" / "zlayer-tests")
         return {**clean, "ZLAYER_DATA_DIR": str(self.data), "NO_COLOR": "1", "PYTHONPYCACHEPREFIX": compiled}
