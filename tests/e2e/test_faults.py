@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import shutil
 import signal
 import subprocess
@@ -22,6 +23,7 @@ from zlayer.testing.site import CONFIG, Site, deployment, service
 pytestmark = [pytest.mark.root, pytest.mark.usefixtures("registries")]
 
 QUICK = f"{CONFIG}[pull]\nattempts = 2\nstall_timeout = 1.0\nbackoff = 0.05\n"
+OPEN_FILES = resource.getrlimit(resource.RLIMIT_NOFILE)
 STAY = {"entrypoint": ["sh", "-c"], "args": ["echo born; trap 'exit 0' TERM; while :; do sleep 9 & wait $!; done"]}
 
 
@@ -225,6 +227,25 @@ def test_what_was_lost_while_the_daemon_was_dead(quiet: Site, busybox: str) -> N
     quiet.start()
     assert {i["id"] for i in quiet.running("web")} == {i["id"] for i in after.values() if i["state"] == "running"}
     assert json.loads(quiet.cli("ps", "--format", "json").stdout)[0]["status"] == "running"
+
+
+def test_a_daemon_without_descriptors_harms_nobody(quiet: Site, busybox: str) -> None:
+    """What it cannot look at it does not declare dead; with room again it goes on."""
+    quiet.cli("up", "-d", quiet.write(deployment("steady", rock=service(busybox, 2, command=STAY)), "steady.yml"))
+    before = quiet.running("rock")
+    assert quiet.daemon is not None
+    pid = quiet.daemon.pid
+    soft, hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+    assert soft == hard, "the daemon raises its soft limit"
+    file = quiet.write(deployment("shop", web=service(busybox, 10, command=STAY)))
+    try:
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (len([*Path(f"/proc/{pid}/fd").iterdir()]) + 10, hard))
+        quiet.cli("up", "-d", "--timeout", "5", file, check=False, timeout=90)
+    finally:
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (soft, hard))
+    quiet.cli("up", "-d", file)
+    assert quiet.running("rock") == before
+    assert quiet.cli("exec", "web", "--", "sh", "-c", "ulimit -Sn").stdout.strip() == str(OPEN_FILES[0])
 
 
 def test_a_killed_daemon_takes_its_execs_along(quiet: Site, busybox: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
@@ -10,7 +9,7 @@ import anyio
 import structlog
 from anyio.abc import TaskGroup
 
-from zlayer.agent import journal, probes
+from zlayer.agent import ends, journal, probes
 from zlayer.agent.journal import Record
 from zlayer.agent.perform import Machine, Steps, pause
 from zlayer.agent.status import Mood, StatusWriter, status_of
@@ -29,8 +28,6 @@ _RECORDED = frozenset({Stage.CREATED, Stage.STARTED, Stage.ENDED, Stage.RELEASED
 """Stages worth a line: what a new daemon cannot find out or redo by itself."""
 TELL_PULL = 1.0
 """Seconds between two words on a pull that goes on."""
-NO_SPACE = 1 << 20
-"""Free bytes below which a disk counts as full when something is missing on it."""
 KILLED = 137
 """128 + SIGKILL."""
 ATTACH_WITHIN = 60.0
@@ -147,7 +144,7 @@ class InstanceLoop:
             self._failed(verb, error)
             return
         except OSError as error:  # our own files: a full or read-only disk
-            self._failed(verb, Exhausted(f"{verb}: {error}", hint="check the disk of the data directory"))
+            self._failed(verb, ends.exhausted(verb, error))
             return
         if after is None or self.record is not before:
             return  # cancelled by a stop, or the process ended meanwhile: decide again
@@ -256,7 +253,7 @@ class InstanceLoop:
             self.tell()
             return
         log.warning("step.failed", step=verb, instance=self.id, error=reason)
-        ended = Exit(_exit_code(verb, reason), False, Timestamp(self.shop.clock()))
+        ended = Exit(ends.exit_code(verb, reason), False, Timestamp(self.shop.clock()))
         self._advance(self.record.at(Stage.ENDED, exit=ended, failed=True, reason=reason, created=True))
 
     def _advance(self, record: Record) -> None:
@@ -332,17 +329,9 @@ class InstanceLoop:
                 ended, reason = Exit(None, False, Timestamp(self.shop.clock())), error.message
             group.cancel_scope.cancel()
         if ended.code is None:
-            reason = reason or self._doubted or self._why_unknown()
+            reason = reason or self._doubted or ends.why_unknown(self.steps.directory)
         if self.record.stage is Stage.STARTED:
             self._advance(self.record.at(Stage.ENDED, exit=ended, reason=reason))
-
-    def _why_unknown(self) -> str:
-        if not (self.steps.directory / journal.NAME).exists():
-            return "its directory was deleted from the data directory"
-        disk = os.statvfs(self.steps.directory)
-        if disk.f_bavail * disk.f_frsize < NO_SPACE:
-            return "it ended while the disk was full: its exit code could not be kept"
-        return "it ended while nobody watched; its exit code is not known"
 
     def _doubt(self, reason: str) -> None:
         """What the runtime finds wrong with one that runs on."""
@@ -388,12 +377,3 @@ class InstanceLoop:
         assert self.instance is not None
         mood = replace(self.mood, reason=self.mood.reason or self._doubted)
         return status_of(self.instance, self.record, mood, node=self.shop.node, runtime=self.shop.runtime_name)
-
-
-def _exit_code(verb: Verb, reason: str) -> int | None:
-    """As docker: 127 when the command is not in the image, 126 when it cannot be run, 125 when we could not."""
-    if verb not in ("create", "start"):
-        return 125
-    if "not found" in reason or "no such file" in reason:
-        return 127
-    return 126 if "permission denied" in reason else 125

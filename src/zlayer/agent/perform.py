@@ -186,7 +186,9 @@ class Steps:
         trash = self.directory.with_name(f".trash-{self._id}")
         with suppress(FileNotFoundError):
             self.directory.rename(trash)
-        shutil.rmtree(trash, ignore_errors=True)
+        while trash.exists():
+            with suppress(FileNotFoundError):  # an earlier daemon's is swept at the same time
+                shutil.rmtree(trash)
 
 
 def pulling(image: str, blobs: Collection[Progress]) -> str:

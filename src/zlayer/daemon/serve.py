@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import gc
 import os
+import resource
 import signal
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, suppress
 from functools import partial
 from importlib.util import find_spec
 from typing import cast
@@ -59,6 +60,7 @@ def run(
     then. `on_ready` is called once what runs was adopted and requests are answered.
     """
     os.umask(0o022)  # what drivers make must not depend on who started us
+    raise_open_files()
     prepare(paths)
     with lock.hold(paths.lock):
         config = options.over(load(paths.root / "config.toml"))
@@ -78,6 +80,14 @@ def run(
             file.close()
         if failure is not None:
             raise failure
+
+
+def raise_open_files() -> None:
+    """To our hard limit: every container that runs takes a descriptor, and the soft limit is often 1024."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        with suppress(ValueError, OSError):  # a hard limit of "unlimited" may be above what the kernel takes
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def prepare(paths: Paths) -> None:

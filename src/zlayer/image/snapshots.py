@@ -24,6 +24,7 @@ _THREADS = 4
 _OCTAL = re.compile(rb"\\([0-7]{3})")
 _ROOTFS = re.compile(rb"[^/]+/rootfs")
 _LAYER_LIMIT = 500
+OPEN_FILES = "Raise the daemon's limit of open files (ulimit -Hn, LimitNOFILE)."
 
 T = TypeVar("T")
 
@@ -180,11 +181,15 @@ def _refused(error: MountError, image: Image, directory: Path) -> ZlayerError:
         return Unsupported(what, hint="The kernel has no overlayfs: modprobe overlay.")
     if error.errno == errno.ENOSPC:
         return Exhausted(what, hint="Too many mounts: raise the sysctl fs.mount-max.")
+    if error.errno in (errno.EMFILE, errno.ENFILE):
+        return Exhausted(what, hint=OPEN_FILES)
     return Failed(what, hint="The data directory must be on a local file system; the daemon must be root.")
 
 
 def _unmakeable(error: OSError, directory: Path) -> ZlayerError:
     what = f"cannot prepare {directory}: {error.strerror}"
-    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE):
+    if error.errno in (errno.EMFILE, errno.ENFILE):
+        return Exhausted(what, hint=OPEN_FILES)
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return Exhausted(what, hint="Free disk space (zlayer image rm), then try again.")
     return Failed(what, hint="Look at the data directory's owner and mount options.")

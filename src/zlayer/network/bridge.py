@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
-from zlayer.model.errors import Conflict, Failed, Invalid, Unavailable, ZlayerError
+from zlayer.model.errors import Conflict, Exhausted, Failed, Invalid, Unavailable, ZlayerError
 from zlayer.network import links, names, netns, nft
 from zlayer.network.contract import Attachment
 from zlayer.network.netlink import Netlink
@@ -229,5 +229,9 @@ def _told(error: OSError) -> ZlayerError:
     if error.errno in {errno.EOPNOTSUPP, errno.EAFNOSUPPORT, errno.EPROTONOSUPPORT}:
         return Unavailable(
             f"the kernel cannot make this link: {words}", hint="load the kernel's modules: modprobe bridge veth"
+        )
+    if error.errno in {errno.EMFILE, errno.ENFILE}:
+        return Exhausted(
+            f"container network: {words}", hint="raise the daemon's limit of open files (ulimit -Hn, LimitNOFILE)"
         )
     return Failed(f"container network: {words}", hint="see the state with: ip link; nft list ruleset")

@@ -14,6 +14,8 @@ from zlayer.runtime.contract import CreateRequest
 from zlayer.runtime.oci.capabilities import bounding
 from zlayer.runtime.oci.cgroups.hierarchy import Hierarchies
 
+OPEN_FILES = resource.getrlimit(resource.RLIMIT_NOFILE)
+"""As this process was started: a daemon that raises its own soft limit does not hand that on."""
 _PERIOD = 100_000
 _LEAST_QUOTA = 1_000
 _LEAST_MEMORY = 6 << 20
@@ -81,7 +83,11 @@ def _memory(wanted: Resources, hierarchies: Hierarchies) -> Section:
 def rlimits_of(ulimits: tuple[Ulimit, ...]) -> list[Section]:
     """`process.rlimits`, clamped to our own hard limits unless we may raise them (CAP_SYS_RESOURCE)."""
     free = "CAP_SYS_RESOURCE" in bounding()
-    return [_rlimit(limit, free=free) for limit in ulimits]
+    rows = [_rlimit(limit, free=free) for limit in ulimits]
+    raised = resource.getrlimit(resource.RLIMIT_NOFILE) != OPEN_FILES
+    if raised and all(row["type"] != "RLIMIT_NOFILE" for row in rows):
+        rows.append(_rlimit(Ulimit(name="nofile", soft=OPEN_FILES[0], hard=OPEN_FILES[1]), free=False))
+    return rows
 
 
 def _rlimit(limit: Ulimit, *, free: bool) -> Section:

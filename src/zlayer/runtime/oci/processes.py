@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import os
 import signal
 from collections.abc import Iterator
@@ -11,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _DEAD = "ZXx"
+_NO_PROCESS = (errno.ESRCH, errno.EINVAL)
+"""EINVAL: no pid at all, or one that has become a thread's (pidfd_open(2))."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,16 +24,21 @@ class Process:
     start: int
 
     def alive(self) -> bool:
-        """It runs: the same process, and no zombie."""
+        """It runs: the same process, and no zombie. OSError as `opened`."""
         found = _stat(self.pid)
         return found is not None and found[1] == self.start and found[0] not in _DEAD
 
     @contextlib.contextmanager
     def opened(self) -> Iterator[int | None]:
-        """A pidfd of exactly this process, readable once it has ended; None when it has. Closed afterwards."""
+        """A pidfd of exactly this process, readable once it has ended; None when it has. Closed afterwards.
+
+        OSError where the machine cannot say (no descriptor left): that is never taken for an end.
+        """
         try:
             fd = os.pidfd_open(self.pid)
-        except OSError:
+        except OSError as error:
+            if error.errno not in _NO_PROCESS:
+                raise
             yield None
             return
         try:
@@ -112,6 +120,6 @@ def _fields(pid: int) -> list[bytes]:
     """/proc/PID/stat from the state on. The command name may hold spaces and parentheses: split after the last one."""
     try:
         text = Path(f"/proc/{pid}/stat").read_bytes()
-    except OSError:
+    except (FileNotFoundError, ProcessLookupError):
         return []
     return text[text.rindex(b")") + 2 :].split()

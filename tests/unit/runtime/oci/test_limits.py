@@ -12,6 +12,7 @@ from zlayer.model.base import Bytes, Cpu
 from zlayer.model.container import Resources, Ulimit
 from zlayer.model.errors import Invalid, Unsupported
 from zlayer.runtime.contract import CreateRequest
+from zlayer.runtime.oci import limits
 from zlayer.runtime.oci.cgroups.hierarchy import Hierarchies
 from zlayer.runtime.oci.limits import oom_score_of, resources_of, rlimits_of, sysctls_of
 
@@ -82,6 +83,15 @@ def test_rlimits_never_pass_our_own() -> None:
     assert core["hard"] == 0 <= max(own, 0)
     with pytest.raises(Invalid, match="nofiles"):
         rlimits_of((Ulimit(name="nofiles", soft=1, hard=1),))
+
+
+def test_a_raised_limit_of_open_files_is_not_handed_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert rlimits_of(()) == []
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    monkeypatch.setattr(limits, "OPEN_FILES", (64, hard))
+    assert rlimits_of(()) == [{"type": "RLIMIT_NOFILE", "soft": 64, "hard": hard}]
+    (own,) = rlimits_of((Ulimit(name="nofile", soft=10, hard=20),))
+    assert own["soft"] == 10
 
 
 def test_oom_score() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 
 import anyio
@@ -79,3 +80,28 @@ async def test_readiness_of_descriptors() -> None:
     finally:
         os.close(read)
         os.close(write)
+
+
+STARVED = """
+import os, resource
+from zlayer.runtime.oci.processes import identify
+me = identify(os.getpid())
+assert me is not None and me.alive()
+resource.setrlimit(resource.RLIMIT_NOFILE, (3, 3))
+for ask in (me.alive, lambda: me.opened().__enter__(), lambda: me.signal(0)):
+    try:
+        print("answered", ask())
+    except OSError:
+        print("cannot say")
+"""
+
+
+def test_without_a_descriptor_left_nobody_is_declared_dead() -> None:
+    """Or a daemon at its limit would take running containers apart."""
+    done = subprocess.run([sys.executable, "-c", STARVED], capture_output=True, text=True, check=False)
+    assert done.stdout.splitlines() == ["cannot say"] * 3, done.stderr
+
+
+def test_no_pid_is_no_process() -> None:
+    assert not Process(0, 0).alive()
+    assert not Process(0, 0).signal(signal.SIGKILL)
