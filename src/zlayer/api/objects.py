@@ -8,11 +8,15 @@ from zlayer.api.answers import Answer
 
 
 class EndpointItem(Answer):
-    """A port the replicas answer on, at each one's own address."""
+    """Where the proxy answers for the service, and the port of its replicas behind it."""
 
     name: str
     protocol: str
     port: int
+    target_port: int
+    public: bool
+    host: str | None
+    path: str
 
 
 class ServiceSummary(Answer):

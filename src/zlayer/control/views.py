@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from zlayer.control.view import Picture, View
 from zlayer.model import keys
+from zlayer.model.endpoint import Endpoint
 from zlayer.model.errors import Compacted, Invalid, NotFound
 from zlayer.model.instance import ONE_OFF, Deployment, Event, InstanceStatus, Service
 from zlayer.plan.seen import Seen
@@ -83,10 +84,15 @@ class Views:
         seen = picture.of(deployment) if deployment is not None else list(picture.all().values())
         if service is not None:
             seen = [one for one in seen if one.instance.service == service]
-        return [instance_document(one) for one in sorted(seen, key=_order)]
+        return [self._document(one) for one in sorted(seen, key=_order)]
 
     def instance(self, instance_id: str) -> Json:
-        return instance_document(self.seen(instance_id))
+        return self._document(self.seen(instance_id))
+
+    def _document(self, seen: Seen) -> Json:
+        deployment = self.picture().deployments.get(seen.instance.deployment)
+        service = deployment.services.get(seen.instance.service) if deployment is not None else None
+        return instance_document(seen, service)
 
     def seen(self, instance_id: str) -> Seen:
         seen = self.picture().find(instance_id)
@@ -189,8 +195,8 @@ def _order(seen: Seen) -> tuple[str, str, int, float]:
     return (one.deployment, one.service, one.slot, one.created_at)
 
 
-def instance_document(seen: Seen) -> Json:
-    """One entry of `ps -c`."""
+def instance_document(seen: Seen, service: Service | None) -> Json:
+    """One entry of `ps -c`. `service` is what its deployment has now, None for a one-off or one that is gone."""
     instance, status = seen.instance, seen.status
     return {
         "deployment": instance.deployment,
@@ -202,7 +208,7 @@ def instance_document(seen: Seen) -> Json:
         "health": status.health if status else "none",
         "image": instance.spec.image,
         "ip": status.address if status else instance.address,
-        "ports": [f"{e.port}/{'udp' if e.protocol == 'udp' else 'tcp'}" for e in instance.spec.endpoints],
+        "ports": [f"{e.target_port}/{e.transport}" for e in service.endpoints] if service is not None else [],
         "pid": status.pid if status else None,
         "restarts": instance.attempt,
         "created_at": when(instance.created_at),
@@ -220,6 +226,10 @@ def _reason(seen: Seen) -> str:
     return seen.status.reason
 
 
+def _endpoint(endpoint: Endpoint) -> Json:
+    return endpoint.model_dump(include={"name", "protocol", "port", "target_port", "public", "host", "path"})
+
+
 def deployment_document(deployment: Deployment, seen: list[Seen]) -> Json:
     """One entry of `ps`."""
     summary: Summary = summarise(deployment, seen)
@@ -235,7 +245,7 @@ def deployment_document(deployment: Deployment, seen: list[Seen]) -> Json:
                 "ready": one.ready,
                 "settled": one.settled,
                 "note": one.note,
-                "endpoints": [e.model_dump() for e in service.container.endpoints],
+                "endpoints": [_endpoint(e) for e in service.endpoints],
             }
         )
     return {

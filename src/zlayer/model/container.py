@@ -14,7 +14,6 @@ from pydantic import Field
 from zlayer.model.base import Bytes, Cpu, Document, Port, Seconds, Tagged
 
 PullPolicy = Literal["always", "if_not_present", "newer", "never"]
-Protocol = Literal["http", "https", "tcp", "udp", "websocket"]
 
 
 class Resources(Document):
@@ -70,14 +69,6 @@ class Ulimit(Document):
     name: str
     soft: int
     hard: int
-
-
-class Endpoint(Document):
-    """A port the container answers on, reachable at the instance's own address."""
-
-    name: str
-    protocol: Protocol
-    port: Port
 
 
 class TcpCheck(Tagged):
@@ -157,7 +148,6 @@ class ContainerSpec(Document):
     network_mode: Literal["bridge", "host", "none"] = "bridge"
     pid_mode: Literal["private", "host"] = "private"
     ipc_mode: Literal["private", "host"] = "private"
-    endpoints: tuple[Endpoint, ...] = ()
     health: Health | None = None
     """None: ready as soon as it runs."""
     restart: Restart = Restart()

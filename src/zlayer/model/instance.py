@@ -12,6 +12,7 @@ from pydantic import Field
 
 from zlayer.model.base import Document, Seconds, Timestamp
 from zlayer.model.container import ContainerSpec
+from zlayer.model.endpoint import Endpoint, PublishedPort, Update
 
 ONE_OFF = "_run"
 """The deployment name of `zlayer run` instances. No user deployment can have it (names start alphanumeric)."""
@@ -163,6 +164,11 @@ class Service(Document):
     stopped: bool = False
     """`zlayer stop -s SERVICE`: its instances are stopped and kept until the next `up`."""
     depends: tuple[Dependency, ...] = Field(default=())
+    endpoints: tuple[Endpoint, ...] = ()
+    ports: tuple[PublishedPort, ...] = ()
+    reach: tuple[str, ...] = ()
+    """Other deployments whose services its containers may speak to."""
+    update: Update = Update()
 
 
 Deployment.model_rebuild()

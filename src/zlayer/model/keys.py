@@ -9,6 +9,10 @@ STATUS = "/status/"
 NODES = "/nodes/"
 ADDRESSES = "/addresses/"
 EVENTS = "/events/"
+NETWORKS = "/networks/"
+PORTS = "/ports/"
+CERTIFICATES = "/certificates/"
+ACME = "/acme/"
 
 
 def deployment(name: str) -> str:

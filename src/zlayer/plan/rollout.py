@@ -54,7 +54,7 @@ def surge(replicas: int) -> int:
 def stop_first(service: Service) -> bool:
     """Two instances of one replica cannot live side by side: a port of the host, or data only this replica writes."""
     container = service.container
-    shares_ports = container.network_mode == "host" and bool(container.endpoints)
+    shares_ports = container.network_mode == "host" and bool(service.endpoints)
     return shares_ports or (service.replicas == 1 and any(_keeps(mount) for mount in container.mounts))
 
 

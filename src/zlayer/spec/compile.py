@@ -9,6 +9,7 @@ from pathlib import Path
 
 from zlayer.model import container as c
 from zlayer.model.base import Bytes, Seconds
+from zlayer.model.endpoint import Endpoint
 from zlayer.model.errors import Invalid
 from zlayer.model.instance import Dependency, Service
 from zlayer.spec import envrefs
@@ -84,6 +85,9 @@ def _service(spec: m.ServiceSpec, scope: _Scope, place: Place) -> Service:
             Dependency(service=d.service, condition=d.condition, timeout=d.timeout, on_timeout=d.on_timeout)
             for d in spec.depends
         ),
+        endpoints=tuple(
+            Endpoint(name=e.name, protocol=e.protocol, port=e.port, target_port=e.port) for e in spec.endpoints
+        ),
     )
 
 
@@ -131,7 +135,6 @@ def _container(spec: m.ServiceSpec, scope: _Scope, place: Place) -> c.ContainerS
         network_mode=spec.network_mode,
         pid_mode=spec.pid_mode or "private",
         ipc_mode=spec.ipc_mode or "private",
-        endpoints=tuple(c.Endpoint(name=e.name, protocol=e.protocol, port=e.port) for e in spec.endpoints),
         health=_health(spec),
         restart=c.Restart(kind=spec.restart_policy.kind, max_attempts=spec.restart_policy.max_attempts),
         log_max_size=Bytes(spec.logs.max_size_bytes),

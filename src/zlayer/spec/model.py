@@ -10,7 +10,8 @@ from typing import Annotated, Literal
 from pydantic import Field, PlainSerializer, PrivateAttr
 
 from zlayer.model.base import Bytes, Cpu, Document, Seconds
-from zlayer.model.container import Protocol, PullPolicy
+from zlayer.model.container import PullPolicy
+from zlayer.model.endpoint import Protocol
 from zlayer.spec.nodes import Source
 from zlayer.spec.units import format_duration, format_memory
 

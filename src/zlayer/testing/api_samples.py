@@ -29,7 +29,17 @@ def service(name: str = "web", **changes: object) -> Doc:
         "running": 2,
         "ready": 2,
         "settled": True,
-        "endpoints": [{"name": "http", "protocol": "http", "port": 80}],
+        "endpoints": [
+            {
+                "name": "http",
+                "protocol": "http",
+                "port": 80,
+                "target_port": 80,
+                "public": False,
+                "host": None,
+                "path": "/",
+            }
+        ],
     }
     return doc | changes
 

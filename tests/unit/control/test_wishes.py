@@ -237,7 +237,7 @@ async def test_a_view_shares_what_did_not_change(store: MemoryStore, wishes: Wis
         assert before.find(two.id) is not after.find(two.id)
         assert view.modified(keys.status(two.id)) == 3
         assert view.take_dirty() == {"_run"}
-        document: dict[str, Any] = instance_document(after.all()[one.id])
+        document: dict[str, Any] = instance_document(after.all()[one.id], None)
         assert (document["state"], document["reason"]) == ("pending", "waits for a node")
 
 

@@ -7,7 +7,8 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from zlayer.model.container import BindMount, Endpoint, Restart, TmpfsMount, VolumeMount
+from zlayer.model.container import BindMount, Restart, TmpfsMount, VolumeMount
+from zlayer.model.endpoint import Endpoint
 from zlayer.model.instance import Dependency, Deployment, Instance, State
 from zlayer.plan.actions import Create, Decision, Want
 from zlayer.plan.rollout import rollout, stop_first, surge
@@ -161,7 +162,8 @@ def test_restart_policies() -> None:
 
 
 def test_host_ports_are_replaced_stop_first() -> None:
-    ports: dict[str, Any] = {"network_mode": "host", "endpoints": (Endpoint(name="http", protocol="http", port=80),)}
+    endpoint = Endpoint(name="http", protocol="http", port=80, target_port=80)
+    ports: dict[str, Any] = {"network_mode": "host", "endpoints": (endpoint,)}
     cluster = Cluster(deployment(web=service(1, **ports)))
     settle(cluster)
     cluster.wanted = deployment(revision=2, web=service(1, "b:1", **ports))

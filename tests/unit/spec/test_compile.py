@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from zlayer.model import container as c
 from zlayer.model.base import Bytes, Cpu
+from zlayer.model.endpoint import Endpoint
 from zlayer.model.errors import Invalid
 from zlayer.model.instance import Dependency, Service
 from zlayer.spec.compile import compile_deployment
@@ -46,7 +47,7 @@ def test_the_shop() -> None:
     assert db.container.resources == c.Resources(cpu=Cpu(1), memory=Bytes(1 << 30), pids=200)
     assert db.container.mounts == (c.VolumeMount(name="pgdata", target="/var/lib/postgresql/data"),)
     assert (db.container.stop_signal, float(db.container.stop_grace)) == ("SIGINT", 30)
-    assert db.container.endpoints == (c.Endpoint(name="sql", protocol="tcp", port=5432),)
+    assert db.endpoints == (Endpoint(name="sql", protocol="tcp", port=5432, target_port=5432),)
 
 
 @pytest.mark.parametrize(
