@@ -1,0 +1,1 @@
+"""The HAProxy engine behind `proxy.contract`: its configuration, its runtime API, its process."""
