@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 import anyio
 import structlog
 
-from zlayer.control.view import Picture, View
 from zlayer.model import keys
 from zlayer.model.base import Timestamp
 from zlayer.model.errors import Conflict, ZlayerError
@@ -26,6 +25,7 @@ from zlayer.plan.rollout import rollout
 from zlayer.plan.seen import Seen
 from zlayer.store.contract import Store
 from zlayer.store.documents import encode
+from zlayer.store.view import Picture, View, sharing
 
 log = structlog.get_logger(__name__)
 
@@ -50,9 +50,12 @@ class _Batch:
 
 
 class Controllers:
-    """`run` until cancelled, on the leader only. `waits` says, by deployment, what is held back and why."""
+    """`run` until cancelled, on the leader only. `waits` says, by deployment, what is held back and why.
 
-    def __init__(self, store: Store, *, clock: Callable[[], float]) -> None:
+    `view` is an open one that others look at too; without it they keep one of their own.
+    """
+
+    def __init__(self, store: Store, *, clock: Callable[[], float], view: View | None = None) -> None:
         self.waits: dict[str, tuple[Wait, ...]] = {}
         self._store = store
         self._clock = clock
@@ -61,11 +64,12 @@ class Controllers:
         self._cursor: dict[str, str] = {}
         self._events = 0
         self._view: View | None = None
+        self._shared = view
         self._credit = BURST
         self._last_turn = 0.0
 
     async def run(self) -> None:
-        async with View(self._store) as view, anyio.create_task_group() as tasks:
+        async with sharing(self._shared, self._store) as view, anyio.create_task_group() as tasks:
             self._view = view
             tasks.start_soon(self._trim)
             failures = 0

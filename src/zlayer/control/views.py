@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from zlayer.control.view import Picture, View
 from zlayer.model import keys
 from zlayer.model.endpoint import Endpoint
 from zlayer.model.errors import Compacted, Invalid, NotFound
@@ -15,6 +14,7 @@ from zlayer.plan.seen import Seen
 from zlayer.plan.summary import Summary, summarise
 from zlayer.store.contract import Store
 from zlayer.store.documents import decoder
+from zlayer.store.view import Picture, View
 
 _read_event = decoder(Event)
 
@@ -30,18 +30,11 @@ def when(timestamp: float | None) -> str | None:
 
 
 class Views:
-    """Async context manager around a `View`. Documents are built when asked for."""
+    """Documents are built when asked for, from an open `View`."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, view: View) -> None:
         self._store = store
-        self._view = View(store)
-
-    async def __aenter__(self) -> Views:
-        await self._view.__aenter__()
-        return self
-
-    async def __aexit__(self, *exc: object) -> None:
-        await self._view.__aexit__(*exc)
+        self._view = view
 
     @property
     def revision(self) -> int:

@@ -36,6 +36,7 @@ from zlayer.model.base import Timestamp
 from zlayer.model.container import ContainerSpec
 from zlayer.model.errors import ZlayerError
 from zlayer.model.paths import Paths
+from zlayer.store.view import View
 
 log = structlog.get_logger()
 
@@ -101,10 +102,10 @@ def prepare(paths: Paths) -> None:
 async def _serve(
     paths: Paths, config: Config, doors: Doors, file: LogFile, *, on_ready: OnReady, assemble: Assemble
 ) -> None:
-    async with assemble(paths, config) as drivers, Views(drivers.store) as views:
+    async with assemble(paths, config) as drivers, View(drivers.store) as view:
         agent = Agent(drivers.store, drivers.node, drivers.machine)
-        controllers = Controllers(drivers.store, clock=time.time)
-        services = _services(paths, doors, drivers, views, agent, controllers)
+        controllers = Controllers(drivers.store, clock=time.time, view=view)
+        services = _services(paths, doors, drivers, Views(drivers.store, view), agent, controllers)
         core = core_app(services)
         listeners = [Listener(guarded(core, services, trusted=True), doors.unix)]
         if doors.tcp is not None:

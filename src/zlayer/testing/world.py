@@ -17,7 +17,6 @@ from anyio.abc import TaskGroup
 from zlayer.agent.agent import Agent
 from zlayer.agent.perform import Machine
 from zlayer.control.controllers import Controllers
-from zlayer.control.view import Picture, View
 from zlayer.control.wishes import Wishes
 from zlayer.model.errors import Unavailable
 from zlayer.model.instance import Node
@@ -25,6 +24,7 @@ from zlayer.model.paths import Paths
 from zlayer.plan.summary import summarise
 from zlayer.store.contract import Store
 from zlayer.store.memory import MemoryStore
+from zlayer.store.view import Picture, View
 from zlayer.testing.builders import node
 from zlayer.testing.fake_images import FakeImages
 from zlayer.testing.fake_machine import EPOCH, FakeMachine

@@ -26,6 +26,7 @@ from zlayer.model.errors import Denied
 from zlayer.model.paths import Paths
 from zlayer.runtime.contract import CreateRequest
 from zlayer.store.memory import MemoryStore
+from zlayer.store.view import View
 from zlayer.testing.asgi import AsgiClient
 from zlayer.testing.builders import node, spec_text
 from zlayer.testing.fake_images import FakeImages
@@ -96,7 +97,8 @@ def stack(tmp_path: Path) -> StackFactory:
         **changes: Any,  # Any: fields of Services
     ) -> AsyncIterator[Stack]:
         machine, images = FakeMachine(script=script), FakeImages()
-        async with MemoryStore() as store, Views(store) as views:
+        async with MemoryStore() as store, View(store) as view:
+            views = Views(store, view)
             real = Machine(
                 runtime=FakeRuntime(machine),
                 images=images,

@@ -10,7 +10,6 @@ from typing import Any
 import anyio
 import pytest
 
-from zlayer.control.view import View
 from zlayer.control.views import Views, instance_document, when
 from zlayer.control.wishes import KEEP_REVISIONS, Wishes
 from zlayer.model import keys
@@ -18,6 +17,7 @@ from zlayer.model.container import ContainerSpec
 from zlayer.model.errors import Conflict, Invalid, NotFound, Unavailable
 from zlayer.model.instance import Deployment, Event, InstanceStatus, State
 from zlayer.store.memory import MemoryStore
+from zlayer.store.view import View
 from zlayer.testing.builders import container, spec_text
 from zlayer.testing.clock import run
 from zlayer.testing.world import World
@@ -153,7 +153,8 @@ async def test_replicas_are_not_removed_one_by_one(store: MemoryStore, wishes: W
 
 def test_views_of_a_running_world(tmp_path: Path) -> None:
     async def story() -> None:
-        async with World(tmp_path) as world, Views(world.store) as views:
+        async with World(tmp_path) as world:
+            views = Views(world.store, world.view)
             deployed = await world.wishes.deploy(spec_text(web={"scale": {"mode": "fixed", "replicas": 2}}, db={}))
             await world.settle()
             await views.reached(world.view.revision)
@@ -193,7 +194,8 @@ FIELDS = {
 
 def test_waiting_for_an_instance(tmp_path: Path) -> None:
     async def story() -> None:
-        async with World(tmp_path) as world, Views(world.store) as views:
+        async with World(tmp_path) as world:
+            views = Views(world.store, world.view)
             assert await views.wait_instance("nobody", "ended") is None
             one = await world.wishes.run_once(container(), remove_on_exit=True)
             status: InstanceStatus | None = await views.wait_instance(one.id, "running")
@@ -207,7 +209,8 @@ def test_waiting_for_an_instance(tmp_path: Path) -> None:
 
 
 async def test_events_are_followed(store: MemoryStore, wishes: Wishes) -> None:
-    async with Views(store) as views:
+    async with View(store) as view:
+        views = Views(store, view)
         await wishes.deploy(spec_text(web={}))
         seen: list[Event] = []
 

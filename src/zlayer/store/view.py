@@ -7,7 +7,8 @@ not change, so taking one costs what changed and not what there is.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,8 +19,7 @@ from anyio.abc import TaskGroup
 from zlayer.model import keys
 from zlayer.model.errors import Compacted, Unavailable
 from zlayer.model.instance import Deployment, Instance, InstanceStatus, Node
-from zlayer.plan.backoff import delay
-from zlayer.plan.seen import Seen
+from zlayer.model.seen import Seen
 from zlayer.store.contract import Item, Store
 from zlayer.store.documents import decoder, read
 
@@ -199,4 +199,14 @@ class View:
             except Unavailable as error:
                 failures += 1
                 log.warning("view.watch_failed", error=error.message)
-                await anyio.sleep(delay(failures, "view", first=0.1, limit=5.0))
+                await anyio.sleep(min(5.0, 0.1 * 2**failures))
+
+
+@asynccontextmanager
+async def sharing(view: View | None, store: Store) -> AsyncIterator[View]:
+    """`view`, which its owner has open; without one, a view of our own."""
+    if view is not None:
+        yield view
+        return
+    async with View(store) as own:
+        yield own
