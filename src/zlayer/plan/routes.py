@@ -1,0 +1,190 @@
+"""From what is wanted and what is ready to the proxy's whole table.
+
+`pieces` looks at one deployment, so that a change in it costs no look at the others; `table` puts the pieces of all
+together. Deterministic: equal inputs give equal tables, in an order that does not depend on when things came up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from zlayer.model.endpoint import Endpoint
+from zlayer.model.instance import Deployment
+from zlayer.model.routes import Backend, Certificate, Listener, Mode, Route, RouteTable, Server
+from zlayer.plan.seen import Seen
+
+EVERYWHERE = ("*",)
+ONLY_HERE = ("127.0.0.1",)
+"""Where an internal endpoint listens when its deployment has no network on this node."""
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """`held` instances get no traffic though ready; `weights` replace the usual 100 of those that do."""
+
+    held: frozenset[str] = frozenset()
+    weights: Mapping[str, int] = field(default_factory=dict)
+
+
+EVERYONE = Admission()
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """One endpoint: where it listens, by which route, in front of which servers. `owner` is `deployment/service`."""
+
+    owner: str
+    addresses: tuple[str, ...]
+    port: int
+    mode: Mode
+    route: Route
+    backend: Backend
+    tls: str = ""
+    """Of an https endpoint: the name its certificate is chosen by, empty for any."""
+
+
+@dataclass(frozen=True, slots=True)
+class Certificates:
+    """`chosen` maps backend names to names in `pems`. `challenges` are answered on http listeners and `acme_port`."""
+
+    pems: Mapping[str, Certificate] = field(default_factory=dict)
+    chosen: Mapping[str, str] = field(default_factory=dict)
+    challenges: Mapping[str, str] = field(default_factory=dict)
+    acme_port: int | None = None
+    """Listened on, even without routes, while names are proved by http-01."""
+
+
+NO_CERTIFICATES = Certificates()
+
+
+def pieces(
+    deployment: Deployment, seen: Iterable[Seen], home: tuple[str, ...] = ONLY_HERE, admission: Admission = EVERYONE
+) -> tuple[Piece, ...]:
+    """Every endpoint of a deployment that the proxy serves. `home` are its network's own addresses on this node."""
+    ready: dict[str, list[Seen]] = {}
+    for one in seen:
+        if one.ready and one.live and one.id not in admission.held:
+            ready.setdefault(one.instance.service, []).append(one)
+    made = []
+    for name, service in deployment.services.items():
+        replicas = sorted(ready.get(name, ()), key=lambda one: (one.instance.slot, one.id))
+        owner = f"{deployment.name}/{name}"
+        made += [_piece(owner, e, replicas, home, admission) for e in service.endpoints if e.transport == "tcp"]
+    return tuple(made)
+
+
+def _piece(
+    owner: str, endpoint: Endpoint, replicas: Sequence[Seen], home: tuple[str, ...], admission: Admission
+) -> Piece:
+    mode = _mode(endpoint)
+    name = f"{owner}/{endpoint.name}"
+    http = mode in ("http", "https")
+    backend = Backend(
+        name=name,
+        mode="http" if http else "tcp",
+        servers=tuple(_server(one, endpoint, admission) for one in replicas if _address(one)),
+        http2=endpoint.http2,
+        balance=endpoint.balance,
+        sticky=endpoint.sticky,
+        proxy_protocol=endpoint.proxy_protocol,
+        max_connections=endpoint.limits.max_connections,
+        timeouts=endpoint.timeouts,
+    )
+    route = Route(
+        backend=name,
+        host=endpoint.host if mode != "tcp" else None,
+        path=endpoint.path if http else "/",
+        strip_path=endpoint.strip_path,
+        limits=endpoint.limits,
+        timeouts=endpoint.timeouts,
+    )
+    return Piece(
+        owner, EVERYWHERE if endpoint.public else home, endpoint.port, mode, route, backend, endpoint.host or ""
+    )
+
+
+def _mode(endpoint: Endpoint) -> Mode:
+    if endpoint.tls is not None and endpoint.tls.mode == "passthrough":
+        return "passthrough"
+    if endpoint.protocol == "https":
+        return "https"
+    return "tcp" if endpoint.protocol == "tcp" else "http"
+
+
+def _address(one: Seen) -> str:
+    """Where a replica answers: its own address, the node's for one on the host's network."""
+    if one.status is not None and one.status.address:
+        return one.status.address
+    return "127.0.0.1" if one.instance.spec.network_mode == "host" else ""
+
+
+def _server(one: Seen, endpoint: Endpoint, admission: Admission) -> Server:
+    return Server(one.id, _address(one), endpoint.target_port, admission.weights.get(one.id, 100))
+
+
+def table(
+    parts: Iterable[Sequence[Piece]], certificates: Certificates = NO_CERTIFICATES, *, revision: int = 0
+) -> tuple[RouteTable, tuple[str, ...]]:
+    """The whole table, and in words what could not be part of it: two that want one listener in ways that clash.
+
+    Deploys are refused before that happens (`plan.listeners`); where it does all the same, the first by name stays.
+    """
+    listeners: dict[tuple[tuple[str, ...], int], Listener] = {}
+    backends: dict[str, Backend] = {}
+    clashes: list[str] = []
+    for piece in sorted((p for part in parts for p in part), key=lambda p: p.backend.name):
+        key = (piece.addresses, piece.port)
+        listener = listeners.get(key) or Listener(_name(*key), piece.addresses, piece.port, piece.mode)
+        if why := _clash(listener, piece):
+            clashes.append(why)
+            continue
+        listeners[key] = _joined(listener, piece, certificates)
+        backends[piece.backend.name] = piece.backend
+    if certificates.acme_port is not None:
+        key = (EVERYWHERE, certificates.acme_port)
+        listeners.setdefault(key, Listener(_name(*key), *key, "http"))
+    ordered = sorted(listeners.values(), key=lambda one: one.name)
+    made = RouteTable(
+        revision=revision,
+        listeners=tuple(_finished(one) for one in ordered),
+        backends=tuple(backends[name] for name in sorted(backends)),
+        certificates={n: p for n, p in certificates.pems.items() if any(n in one.certificates for one in ordered)},
+        challenges=dict(certificates.challenges),
+    )
+    return made, tuple(clashes)
+
+
+def _name(addresses: tuple[str, ...], port: int) -> str:
+    return f"{'public' if addresses == EVERYWHERE else addresses[0]}-{port}"
+
+
+def _clash(listener: Listener, piece: Piece) -> str:
+    if listener.mode != piece.mode:
+        first = listener.routes[0].backend if listener.routes else listener.name
+        return f"port {piece.port}: {piece.backend.name} is {piece.mode}, {first} is {listener.mode}"
+    for route in listener.routes:
+        if (route.host, route.path) == (piece.route.host, piece.route.path):
+            where = f"{piece.route.host or 'any host'}{piece.route.path}"
+            return f"port {piece.port}, {where}: {piece.backend.name} and {route.backend} want the same"
+    return ""
+
+
+def _joined(listener: Listener, piece: Piece, certificates: Certificates) -> Listener:
+    names = listener.certificates
+    if piece.mode == "https" and (chosen := certificates.chosen.get(piece.backend.name)) and chosen not in names:
+        names = (*names, chosen)
+    return replace(listener, routes=(*listener.routes, piece.route), certificates=names)
+
+
+def _finished(listener: Listener) -> Listener:
+    """Routes most specific first; an https listener without any certificate yet has none to show."""
+    routes = sorted(listener.routes, key=specificity)
+    return replace(listener, routes=tuple(routes), certificates=tuple(sorted(listener.certificates)))
+
+
+def specificity(route: Route) -> tuple[int, int, int, str]:
+    """Sort key: exact hosts, then longer suffixes, then any host; within one the longer path."""
+    host = route.host
+    rank = 2 if host is None else 1 if host.startswith("*.") else 0
+    return (rank, -len(host or ""), -len(route.path), host or "")
