@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import AsyncIterator, Container, Iterable, Mapping
+from dataclasses import replace
 
 import anyio
 import structlog
@@ -15,6 +16,7 @@ from zlayer.agent.journal import Record
 from zlayer.agent.perform import Machine, Steps
 from zlayer.agent.recover import mood_of, recover, remembered, widowed
 from zlayer.agent.status import StatusWriter, state_of
+from zlayer.agent.traffic import Traffic
 from zlayer.model import keys
 from zlayer.model.base import Timestamp
 from zlayer.model.errors import Conflict, NotFound
@@ -37,14 +39,30 @@ LOOK_AGAIN = 30.0
 """Seconds between looks at the machine that no event asked for (a flushed ruleset, a deleted bridge)."""
 
 
+TOLD_WITHIN = 5.0
+"""Seconds that traffic waits at the start of a daemon for what was recovered to be in the store."""
+
+
 class Agent:
     """`run` until cancelled; containers go on. Everything it needs is a contract, the clock included."""
 
-    def __init__(self, store: Store, node: Node, machine: Machine, *, starts: int = STARTS, ends: int = ENDS) -> None:
+    def __init__(
+        self,
+        store: Store,
+        node: Node,
+        machine: Machine,
+        *,
+        traffic: Traffic | None = None,
+        starts: int = STARTS,
+        ends: int = ENDS,
+    ) -> None:
         self.node = node
         self.images = machine.images
         self.recovered = anyio.Event()
         self._store = store
+        self._traffic = traffic
+        if traffic is not None:
+            machine = replace(machine, withdraw=traffic.withdraw)
         self._machine = machine
         self._writer = StatusWriter(store, machine.clock)
         self._loops: dict[str, InstanceLoop] = {}
@@ -87,6 +105,8 @@ class Agent:
             self.recovered.set()
             tasks.start_soon(self._sweep)
             tasks.start_soon(self._keep_network)
+            if self._traffic is not None:
+                tasks.start_soon(self._keep_traffic, self._traffic)
             while True:
                 changed = await mirror.changed(revision)
                 revision = mirror.revision
@@ -170,6 +190,13 @@ class Agent:
                 shutil.rmtree(trash, ignore_errors=True)
 
         await run_sync(sweep)
+
+    async def _keep_traffic(self, traffic: Traffic) -> None:
+        """Not before the store knows what has become of what ran: or clients were sent to what a reboot has ended."""
+        with anyio.move_on_after(TOLD_WITHIN):
+            await self._writer.flush()
+        traffic.tell = lambda kind, message: self._writer.note(kind, message, self.node.id)
+        await traffic.run()
 
     async def _keep_network(self) -> None:
         failures = 0

@@ -36,6 +36,8 @@ class Machine:
     network: Network
     paths: Paths
     clock: Callable[[], float]
+    withdraw: Callable[[Instance], Awaitable[None]] | None = None
+    """`Traffic.withdraw`: asked before a running instance is stopped. None: nothing sends traffic here."""
 
 
 _HERE = ("extracting", "done", "exists")
@@ -171,6 +173,8 @@ class Steps:
         signal, grace = "SIGTERM", Seconds(10)
         if instance is not None:
             grace = instance.stop_grace if instance.stop_grace is not None else instance.spec.stop_grace
+            if self._machine.withdraw is not None:
+                await self._machine.withdraw(instance)
             with suppress(NotFound):  # the image may be gone by now; its signal is then the default
                 signal = request.stop_signal(instance, (await self._image(instance, pull=False)).config)
         return record.at(Stage.ENDED, exit=await self._machine.runtime.stop(handle, signal, grace))

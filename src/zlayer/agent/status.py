@@ -109,19 +109,16 @@ class StatusWriter:
 
     def event(self, kind: str, instance: Instance, message: str, node: str) -> None:
         """Queue an event. Its key sorts by time; the sequence keeps two of one instant apart."""
-        now = self._clock()
+        who = {"deployment": instance.deployment, "service": instance.service, "instance": instance.id}
+        self._keep(Event(at=Timestamp(self._clock()), kind=kind, node=node, message=message, **who))
+
+    def note(self, kind: str, message: str, node: str) -> None:
+        """Queue an event of the node itself."""
+        self._keep(Event(at=Timestamp(self._clock()), kind=kind, node=node, message=message))
+
+    def _keep(self, event: Event) -> None:
         self._sequence += 1
-        event = Event(
-            at=Timestamp(now),
-            kind=kind,
-            deployment=instance.deployment,
-            service=instance.service,
-            instance=instance.id,
-            node=node,
-            message=message,
-        )
-        key = f"{keys.EVENTS}{int(now * 1e6):020d}-{node}-{self._sequence}"
-        self._events[key] = encode(event)
+        self._events[f"{keys.EVENTS}{int(event.at * 1e6):020d}-{event.node}-{self._sequence}"] = encode(event)
         self._take()
 
     async def run(self) -> None:

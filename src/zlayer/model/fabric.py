@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 Transport = Literal["tcp", "udp"]
@@ -60,7 +60,7 @@ class Forward:
 class Fabric:
     """`revision` is the store's that it was derived from."""
 
-    revision: int = 0
+    revision: int = field(default=0, compare=False)
     subnets: tuple[Subnet, ...] = ()
     reaches: tuple[Reach, ...] = ()
     forwards: tuple[Forward, ...] = ()

@@ -86,7 +86,7 @@ class Certificate:
 class RouteTable:
     """`revision` is the store's that it was derived from. Names in it are unique of their kind."""
 
-    revision: int = 0
+    revision: int = field(default=0, compare=False)
     listeners: tuple[Listener, ...] = ()
     backends: tuple[Backend, ...] = ()
     certificates: Mapping[str, Certificate] = field(default_factory=dict)

@@ -23,7 +23,7 @@ class View:
 class Zone:
     """`revision` is the store's that it was derived from. `domain` is what is answered here; the rest is forwarded."""
 
-    revision: int = 0
+    revision: int = field(default=0, compare=False)
     domain: str = "service.local"
     ttl: int = 5
     """Seconds."""

@@ -1,0 +1,151 @@
+"""One part of the data plane, kept as the store says: derive the whole table, apply it, look again when told to.
+
+A plane is the proxy's routes, the name server's zone or the kernel's networks. Each has a loop of its own, so one
+that fails holds up no other. Level-triggered: whatever woke it, it looks at the newest picture.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+import anyio
+import structlog
+
+from zlayer.model.errors import Conflict, ZlayerError
+from zlayer.plan.backoff import delay
+from zlayer.store.view import Picture, View
+
+log = structlog.get_logger(__name__)
+
+T = TypeVar("T")
+AGAIN = 5.0
+"""Seconds until a part that was refused (an address in use) is tried again."""
+GAP = 0.005
+"""Seconds between two looks in a storm: one table for many changes."""
+Tell = Callable[[str, str], None]
+"""Kind and message of an event of this node."""
+
+
+@dataclass(frozen=True, slots=True)
+class Derived(Generic[T]):
+    """A whole table, the ids of the instances in it, and when it will be another though nothing changes (None: never).
+
+    `wake_at` is of the event loop's clock. `trouble` is what could not be part of it, in words.
+    """
+
+    table: T
+    members: frozenset[str] = frozenset()
+    wake_at: float | None = None
+    trouble: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Plane(Generic[T]):
+    """`derive` is pure but for the clock; `apply` returns when the table is in force. `disturbed` returns when
+    somebody else has changed what was applied."""
+
+    name: str
+    derive: Callable[[Picture], Derived[T]]
+    apply: Callable[[T], Awaitable[None]]
+    disturbed: Callable[[], Awaitable[None]] | None = None
+
+
+class PlaneLoop(Generic[T]):
+    """`run` until cancelled. `revision` is the store's that is in force, -1 before the first."""
+
+    def __init__(self, plane: Plane[T], view: View, tell: Tell) -> None:
+        self.name = plane.name
+        self.revision = -1
+        self.failing = ""
+        """Why the newest table is not in force, for people; empty when it is."""
+        self.table: T | None = None
+        self._plane, self._view, self._tell = plane, view, tell
+        self._members: frozenset[str] = frozenset()
+        self._spoiled = False
+        self._woken = anyio.Event()
+        self._moved = anyio.Event()
+        self._failures = 0
+
+    async def run(self) -> None:
+        async with anyio.create_task_group() as tasks:
+            if self._plane.disturbed is not None:
+                tasks.start_soon(self._listen, self._plane.disturbed)
+            while True:
+                self._woken = anyio.Event()
+                seen = self._view.revision
+                derived = self._plane.derive(self._view.picture())
+                began = anyio.current_time()
+                pause = await self._bring(derived, seen)
+                await self._rest(seen, pause)
+                await anyio.sleep(max(0.0, began + GAP - anyio.current_time()))
+
+    async def without(self, instance_id: str, revision: int) -> None:
+        """Returns once a table of `revision` or later is in force, and the instance is not in it."""
+        while self.revision < revision or instance_id in self._members:
+            await self._moved.wait()
+
+    async def _bring(self, derived: Derived[T], revision: int) -> float | None:
+        """Apply what is new. The seconds after which to look again though nothing has changed."""
+        pause = None if derived.wake_at is None else max(0.0, derived.wake_at - anyio.current_time())
+        trouble = "; ".join(derived.trouble)
+        if derived.table != self.table or self._spoiled or self.failing:
+            self._spoiled = False
+            try:
+                await self._plane.apply(derived.table)
+            except Conflict as error:  # a part of it is refused, the rest is in force
+                trouble = f"{error.message}; {error.hint}" if error.hint else error.message
+                pause = min(AGAIN, pause) if pause is not None else AGAIN
+            except ZlayerError as error:
+                return self._failed(f"{error.message}; {error.hint}" if error.hint else error.message)
+            except Exception as error:
+                log.exception("traffic.defect", plane=self.name, error=str(error))
+                return self._failed(str(error))
+        self._failures = 0
+        self._trouble(trouble)
+        self.table, self._members, self.revision = derived.table, derived.members, revision
+        self._moved.set()
+        self._moved = anyio.Event()
+        return pause
+
+    def _failed(self, reason: str) -> float:
+        self._failures += 1
+        self._trouble(reason)
+        return delay(self._failures, self.name, first=0.1, limit=AGAIN)
+
+    def _trouble(self, reason: str) -> None:
+        """Told when it comes, when it changes, and when it is over."""
+        if reason == self.failing:
+            return
+        if reason:
+            log.warning("traffic.refused", plane=self.name, reason=reason)
+            self._tell(f"{self.name}.failed", reason)
+        else:
+            self._tell(f"{self.name}.restored", "")
+        self.failing = reason
+
+    async def _rest(self, seen: int, pause: float | None) -> None:
+        """Until the store has moved, the plane was disturbed, or the pause is over."""
+        with anyio.move_on_after(pause):
+            async with anyio.create_task_group() as waiting:
+
+                async def until(call: Awaitable[object]) -> None:
+                    await call
+                    waiting.cancel_scope.cancel()
+
+                waiting.start_soon(until, self._view.moved(seen))
+                waiting.start_soon(until, self._woken.wait())
+
+    async def _listen(self, disturbed: Callable[[], Awaitable[None]]) -> None:
+        failures = 0
+        while True:
+            try:
+                await disturbed()
+                failures = 0
+            except Exception as error:
+                failures += 1
+                log.exception("traffic.deaf", plane=self.name, error=str(error))
+                await anyio.sleep(delay(failures, self.name))
+            self._spoiled = True
+            self._woken.set()
