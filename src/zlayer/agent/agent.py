@@ -11,6 +11,7 @@ import structlog
 from anyio.abc import TaskGroup
 from anyio.to_thread import run_sync
 
+from zlayer.agent.contract import NodeTraffic
 from zlayer.agent.instance import InstanceLoop, Shop
 from zlayer.agent.journal import Record
 from zlayer.agent.perform import Machine, Steps
@@ -61,6 +62,7 @@ class Agent:
         self.recovered = anyio.Event()
         self._store = store
         self._traffic = traffic
+        self.traffic: NodeTraffic | None = traffic
         if traffic is not None:
             machine = replace(machine, withdraw=traffic.withdraw)
         self._machine = machine

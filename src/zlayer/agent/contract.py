@@ -2,18 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from typing import Protocol
 
 from zlayer.image.contract import Images
 from zlayer.model.base import Timestamp
+from zlayer.model.routes import RouteTable
+from zlayer.proxy.contract import BackendStats
 from zlayer.runtime.contract import ExecRequest, LogLine, Session, Stats
+
+
+class NodeTraffic(Protocol):
+    """What the node's traffic goes by now."""
+
+    def routes(self) -> RouteTable:
+        """The table in force; an empty one before the first."""
+        ...
+
+    async def backends(self) -> Mapping[str, BackendStats]:
+        """Counters of the proxy by backend name; empty while no engine runs."""
+        ...
+
+    def failing(self) -> Mapping[str, str]:
+        """Parts of the data plane that are not as wanted (routes, names, network), each with the reason."""
+        ...
 
 
 class NodeAgent(Protocol):
     """Errors: `NotFound` (no such instance here), `Conflict` (not running; the message says its state)."""
 
     images: Images
+    traffic: NodeTraffic | None
 
     def logs(
         self,

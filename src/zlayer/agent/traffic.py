@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import anyio
@@ -12,6 +12,8 @@ from zlayer.agent.drain import Drain
 from zlayer.agent.planes import Plane, PlaneLoop, Tell
 from zlayer.model.base import Seconds
 from zlayer.model.instance import Instance
+from zlayer.model.routes import RouteTable
+from zlayer.proxy.contract import BackendStats, Proxy
 from zlayer.store.view import View
 
 log = structlog.get_logger(__name__)
@@ -23,9 +25,11 @@ CONFIRM = 15.0
 class Traffic:
     """`run` until cancelled: what was applied goes on. `tell` takes this node's events; set it before running."""
 
-    def __init__(self, view: View, planes: Sequence[Plane[Any]], drain: Drain) -> None:  # Any: each has its own table
+    def __init__(
+        self, view: View, planes: Sequence[Plane[Any]], drain: Drain, proxy: Proxy | None = None
+    ) -> None:  # Any: each has its own table
         self.tell: Tell = lambda _kind, _message: None
-        self._view, self._drain = view, drain
+        self._view, self._drain, self._proxy = view, drain, proxy
         self.planes = [PlaneLoop(plane, view, self._told) for plane in planes]
 
     def _told(self, kind: str, message: str) -> None:
@@ -35,6 +39,15 @@ class Traffic:
         async with anyio.create_task_group() as tasks:
             for plane in self.planes:
                 tasks.start_soon(plane.run)
+
+    def routes(self) -> RouteTable:
+        return next((p.table for p in self.planes if isinstance(p.table, RouteTable)), RouteTable())
+
+    async def backends(self) -> Mapping[str, BackendStats]:
+        return await self._proxy.stats() if self._proxy is not None else {}
+
+    def failing(self) -> Mapping[str, str]:
+        return {plane.name: plane.failing for plane in self.planes if plane.failing}
 
     async def withdraw(self, instance: Instance) -> None:
         """Returns when nobody is sent to the instance any more and what it had is done, or its time for that is over.

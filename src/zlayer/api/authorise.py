@@ -76,6 +76,8 @@ TABLE: dict[tuple[str, str], frozenset[Role]] = {
     ("GET", f"{V1}/instances/{{instance}}/logs"): READ,
     ("POST", f"{V1}/run"): WRITE,
     ("WEBSOCKET", f"{V1}/run"): WRITE,
+    ("GET", f"{V1}/proxy/routes"): READ,
+    ("GET", f"{V1}/proxy/backends"): READ,
     ("GET", f"{V1}/images"): READ,
     ("POST", f"{V1}/images/pull"): WRITE,
     ("GET", f"{V1}/images/{{reference:path}}"): READ,

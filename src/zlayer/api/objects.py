@@ -69,3 +69,48 @@ class Container(Answer):
     started_at: str | None
     exit_code: int | None
     reason: str
+
+
+class RouteItem(Answer):
+    """One route of one listener. `addresses` is `["*"]` for a public endpoint; `host` null is any."""
+
+    deployment: str
+    service: str
+    endpoint: str
+    listener: str
+    addresses: list[str]
+    port: int
+    mode: Literal["http", "https", "tcp", "passthrough"]
+    host: str | None
+    path: str
+    servers: int
+    """Replicas that get its traffic now."""
+    certificates: list[str]
+
+
+class ServerItem(Answer):
+    """A replica behind an endpoint. `current` is under way; `total` and `errors` count since it came."""
+
+    id: str
+    address: str
+    port: int
+    weight: int
+    state: str
+    current: int
+    total: int
+    errors: int
+
+
+class BackendItem(Answer):
+    """An endpoint as the proxy sees it. Counters are since the engine started; `rate` is per second now."""
+
+    deployment: str
+    service: str
+    endpoint: str
+    mode: Literal["http", "tcp"]
+    balance: str
+    servers: list[ServerItem]
+    requests: int
+    rate: int
+    responses: dict[str, int]
+    queued: int

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-DAILY, IMAGES, DAEMON, SPEC, OTHER = "Deployments", "Images", "Daemon", "Spec files", "Other"
+DAILY, TRAFFIC, IMAGES, DAEMON, SPEC, OTHER = "Deployments", "Traffic", "Images", "Daemon", "Spec files", "Other"
 
 VERBS: dict[str, tuple[str, str, str]] = {
     "up": ("up", "Start or update a deployment and follow its logs", DAILY),
@@ -18,6 +18,7 @@ VERBS: dict[str, tuple[str, str, str]] = {
     "events": ("events", "Show what happened, or follow it", DAILY),
     "pull": ("pull", "Pull an image", IMAGES),
     "image": ("image", "List, inspect or remove images", IMAGES),
+    "proxy": ("proxy", "List the proxy's routes, or its backends with counters", TRAFFIC),
     "validate": ("validate", "Check a spec and list every fault", SPEC),
     "spec": ("spec", "Show the normalised form of a spec, or its JSON Schema", SPEC),
     "status": ("status", "Show how the daemon is", DAEMON),

@@ -63,6 +63,12 @@ class AsyncClient:
     async def status(self) -> results.Status:
         return await self.send(calls.status())
 
+    async def proxy_routes(self) -> tuple[results.ProxyRoute, ...]:
+        return await self.send(calls.proxy_routes())
+
+    async def proxy_backends(self) -> tuple[results.ProxyBackend, ...]:
+        return await self.send(calls.proxy_backends())
+
     async def runtimes(self) -> tuple[results.Runtime, ...]:
         return await self.send(calls.runtimes())
 

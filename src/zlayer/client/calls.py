@@ -137,6 +137,14 @@ def runtimes() -> Call[tuple[results.Runtime, ...]]:
     return Call("GET", f"{API}/runtimes", results.Runtime.all)
 
 
+def proxy_routes() -> Call[tuple[results.ProxyRoute, ...]]:
+    return Call("GET", f"{API}/proxy/routes", results.ProxyRoute.all)
+
+
+def proxy_backends() -> Call[tuple[results.ProxyBackend, ...]]:
+    return Call("GET", f"{API}/proxy/backends", results.ProxyBackend.all)
+
+
 def nodes() -> Call[Sequence[Mapping[str, Any]]]:
     return Call("GET", f"{API}/nodes", tuple)
 

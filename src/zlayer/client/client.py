@@ -63,6 +63,12 @@ class Client:
     def runtimes(self) -> tuple[results.Runtime, ...]:
         return self.send(calls.runtimes())
 
+    def proxy_routes(self) -> tuple[results.ProxyRoute, ...]:
+        return self.send(calls.proxy_routes())
+
+    def proxy_backends(self) -> tuple[results.ProxyBackend, ...]:
+        return self.send(calls.proxy_backends())
+
     def nodes(self) -> Sequence[Mapping[str, Any]]:
         return self.send(calls.nodes())
 

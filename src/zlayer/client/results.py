@@ -181,6 +181,37 @@ class Runtime(Record):
     selected: bool = False
 
 
+class ProxyRoute(Record):
+    """One route of the proxy. `addresses` is `("*",)` for a public endpoint; `host` None is any."""
+
+    deployment: str
+    service: str
+    endpoint: str
+    listener: str = ""
+    addresses: tuple[str, ...] = ()
+    port: int = 0
+    mode: str = "http"
+    host: str | None = None
+    path: str = "/"
+    servers: int = 0
+    certificates: tuple[str, ...] = ()
+
+
+class ProxyBackend(Record):
+    """An endpoint as the proxy sees it. A server has id, address, port, weight, state, current, total and errors."""
+
+    deployment: str
+    service: str
+    endpoint: str
+    mode: str = "http"
+    balance: str = "round_robin"
+    servers: tuple[Mapping[str, Any], ...] = ()  # Any: JSON values
+    requests: int = 0
+    rate: int = 0
+    responses: Mapping[str, int] = {}
+    queued: int = 0
+
+
 class Status(Record):
     """The daemon itself."""
 
