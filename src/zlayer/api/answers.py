@@ -68,6 +68,8 @@ class Status(Answer):
     deployments: int
     instances: InstanceCounts
     rss_bytes: int
+    failing: dict[str, str]
+    """Parts of the data plane (routes, names, network) that are not as wanted, with the reason."""
 
 
 class Verdict(Answer):

@@ -47,4 +47,5 @@ def text(status: Status) -> str:
         "socket": status.socket,
         "api": status.bind or "off",
     }
+    facts |= {f"{part} failing": reason for part, reason in status.failing.items()}
     return "\n".join(f"{name:<12} {value}" for name, value in facts.items())

@@ -226,3 +226,4 @@ class Status(Record):
     deployments: int = 0
     instances: Mapping[str, int] = {}
     rss_bytes: int = 0
+    failing: Mapping[str, str] = {}

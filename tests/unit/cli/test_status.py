@@ -9,7 +9,7 @@ from zlayer.testing.scripted_daemon import Answer, ScriptedDaemon
 STATUS = {
     "version": "0.1.0", "pid": 42, "data_dir": "/d", "socket": "/d/zlayer.sock", "bind": "127.0.0.1:3669",
     "uptime_secs": 7200.5, "node": "n1", "runtime": "oci:runc 1.1.5", "deployments": 1,
-    "instances": {"running": 2, "total": 3}, "rss_bytes": 64 * 2**20,
+    "instances": {"running": 2, "total": 3}, "rss_bytes": 64 * 2**20, "failing": {"routes": "port 80 is taken"},
 }  # fmt: skip
 
 
@@ -21,6 +21,7 @@ def test_facts(daemon: ScriptedDaemon, cli: Cli) -> None:
     assert "containers   2 running of 3" in lines
     assert "memory       64.0 MiB" in lines
     assert "api          127.0.0.1:3669" in lines
+    assert "routes failing port 80 is taken" in lines
     assert json.loads(cli("status", "--format", "json").out) == STATUS
 
 

@@ -49,6 +49,7 @@ async def status(api: Api) -> Response:
                 "total": len(instances),
             },
             "rss_bytes": rss_bytes(),
+            "failing": dict(api.agent.traffic.failing()) if api.agent.traffic is not None else {},
         }
     )
 
