@@ -1,0 +1,71 @@
+"""From what is wanted and what is ready to the names each deployment may ask for.
+
+`names` looks at one deployment; `zone` puts views together. A service that is there without a ready replica has its
+name, and no address: clients are told "not now" instead of "no such name".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass
+
+from zlayer.model.instance import Deployment
+from zlayer.model.zone import View, Zone
+from zlayer.plan.seen import Seen
+
+DOMAIN = "service.local"
+TTL = 5
+Address6 = Callable[[str], str | None]
+"""The IPv6 address that goes with a replica's IPv4 address, None without."""
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """Of one deployment: `service` and `slot.service`, each with its addresses; and whom its services may reach."""
+
+    deployment: str
+    names: Mapping[str, tuple[str, ...]]
+    reach: tuple[str, ...] = ()
+
+
+def names(
+    deployment: Deployment, seen: Iterable[Seen], address6: Address6, held: Collection[str] = frozenset()
+) -> Names:
+    """Only ready, wanted replicas are answered, and none that is `held`."""
+    found: dict[str, tuple[str, ...]] = dict.fromkeys(deployment.services, ())
+    ready = [one for one in seen if one.ready and one.live and one.id not in held]
+    for one in sorted(ready, key=lambda one: (one.instance.service, one.instance.slot, one.id)):
+        service, addresses = one.instance.service, _addresses(one, address6)
+        if service in found and addresses:
+            slot = f"{one.instance.slot}.{service}"
+            found[service] += addresses
+            found[slot] = found.get(slot, ()) + addresses
+    reach = {name for service in deployment.services.values() for name in service.reach}
+    return Names(deployment.name, found, tuple(sorted(reach)))
+
+
+def _addresses(one: Seen, address6: Address6) -> tuple[str, ...]:
+    four = one.status.address if one.status is not None else None
+    if not four:
+        return ()
+    six = address6(four)
+    return (four, six) if six else (four,)
+
+
+def zone(
+    everyone: Mapping[str, Names],
+    listen: Mapping[str, tuple[str, ...]],
+    *,
+    upstreams: tuple[str, ...] = (),
+    revision: int = 0,
+) -> Zone:
+    """`listen` are the addresses a deployment's network has on this node; one without a network has no view here."""
+    views = []
+    for deployment, addresses in sorted(listen.items()):
+        own = everyone.get(deployment)
+        known = {f"{name}.{DOMAIN}": found for name, found in own.names.items()} if own is not None else {}
+        for other in own.reach if own is not None else ():
+            if other in everyone and other != deployment:
+                known |= {f"{name}.{other}.{DOMAIN}": found for name, found in everyone[other].names.items()}
+        views.append(View(deployment, addresses, known))
+    return Zone(revision=revision, domain=DOMAIN, ttl=TTL, upstreams=upstreams, views=tuple(views))

@@ -1,0 +1,54 @@
+"""The real name server on loopback addresses of its own, and a question asked of it."""
+
+from __future__ import annotations
+
+import random
+import socket
+import struct
+from pathlib import Path
+
+import anyio.to_thread
+
+from zlayer.network.dns import message
+from zlayer.network.dns.contract import NameServer
+from zlayer.network.dns.process import DnsProcess
+
+
+class ProcessBench:
+    """Two loopback addresses of its own, on a port of its own."""
+
+    def __init__(self, directory: Path) -> None:
+        chance = random.SystemRandom()
+        self.listen = tuple(f"127.{chance.randint(2, 250)}.{chance.randint(2, 250)}.{n}" for n in (1, 2))
+        self.port = chance.randint(20_000, 30_000)
+        self._directory = directory
+        self._server = DnsProcess(directory, port=self.port)
+
+    def server(self) -> NameServer:
+        return self._server
+
+    async def restart(self) -> NameServer:
+        await self._server.close()
+        self._server = DnsProcess(self._directory, port=self.port)
+        return self._server
+
+    async def lookup(self, listen: str, name: str) -> tuple[str, ...] | None:
+        return await anyio.to_thread.run_sync(ask, listen, self.port, name)
+
+
+def ask(listen: str, port: int, name: str) -> tuple[str, ...] | None:
+    question = message.wire_name(name) + struct.pack(">HH", message.A, message.IN)
+    with socket.socket(type=socket.SOCK_DGRAM) as client:
+        client.settimeout(2)
+        client.connect((listen, port))
+        client.send(struct.pack(">HHHHHH", 77, message.RD, 1, 0, 0, 0) + question)
+        try:
+            reply = client.recv(2000)
+        except (ConnectionRefusedError, TimeoutError):
+            return None
+    if reply[3] & 0x0F == message.NXDOMAIN:
+        return None
+    assert reply[3] & 0x0F == message.NOERROR
+    count = struct.unpack_from(">H", reply, 6)[0]
+    at = 12 + len(question)
+    return tuple(socket.inet_ntoa(reply[at + 16 * n + 12 : at + 16 * n + 16]) for n in range(count))
