@@ -87,6 +87,12 @@ class Endpoint(Document):
     def transport(self) -> Transport:
         return "udp" if self.protocol == "udp" else "tcp"
 
+    @property
+    def direct(self) -> bool:
+        """Reached at the replicas' own addresses just as well: it yields the proxy's listener to one that is not."""
+        plain = self.host is None and self.path == "/" and self.tls is None and self.protocol != "https"
+        return plain and not self.public and self.port == self.target_port
+
 
 class PublishedPort(Document):
     """A port of the node forwarded to `container_port` of ready replicas by the kernel, past the proxy."""

@@ -12,9 +12,10 @@ from zlayer.model.base import Bytes, Seconds
 from zlayer.model.endpoint import Endpoint
 from zlayer.model.errors import Invalid
 from zlayer.model.instance import Dependency, Service
-from zlayer.spec import envrefs
+from zlayer.spec import compile_traffic, envrefs
 from zlayer.spec import model as m
 from zlayer.spec.health import target_of
+from zlayer.spec.network import shares
 from zlayer.spec.nodes import Path as Place
 from zlayer.spec.nodes import shorten
 from zlayer.spec.report import Found, Report
@@ -36,7 +37,7 @@ def compile_deployment(spec: m.DeploymentSpec, *, environ: Mapping[str, str], ba
     `Invalid` with every variable that is missing and every relative source when there is no `base`.
     """
     report = Report(spec.source.file)
-    scope = _Scope(environ, base, Found(report, spec.source))
+    scope = _Scope(environ, base, Found(report, spec.source), frozenset(spec.services))
     services = {name: _service(service, scope, ("services", name)) for name, service in spec.services.items()}
     report.raise_if_any()
     return Compiled(spec.deployment, services)
@@ -52,6 +53,7 @@ class _Scope:
     environ: Mapping[str, str]
     base: Path | None
     found: Found
+    services: frozenset[str]
 
     def env(self, values: Mapping[str, str], place: Place) -> dict[str, str]:
         out: dict[str, str] = {}
@@ -67,7 +69,7 @@ class _Scope:
         if text.startswith("/"):
             return posixpath.normpath(text)
         if self.base is None:
-            message = f"the source {shorten(text)!r} is relative to no file: write the whole path"
+            message = f"the {place[-1]} {shorten(text)!r} is relative to no file: write the whole path"
             self.found.add(place, message, kind="InvalidPath")
             return text
         return posixpath.normpath(str(self.base.absolute() / text))
@@ -81,14 +83,31 @@ def _service(spec: m.ServiceSpec, scope: _Scope, place: Place) -> Service:
         scale_mode=spec.scale.mode,
         min_replicas=low,
         max_replicas=high,
-        depends=tuple(
-            Dependency(service=d.service, condition=d.condition, timeout=d.timeout, on_timeout=d.on_timeout)
-            for d in spec.depends
-        ),
-        endpoints=tuple(
-            Endpoint(name=e.name, protocol=e.protocol, port=e.port, target_port=e.port) for e in spec.endpoints
-        ),
+        depends=_depends(spec, scope),
+        endpoints=_endpoints(spec, scope, place),
+        ports=tuple(compile_traffic.port(port) for port in spec.port_mappings),
+        reach=spec.network.reach,
+        update=compile_traffic.update(spec.update),
     )
+
+
+def _depends(spec: m.ServiceSpec, scope: _Scope) -> tuple[Dependency, ...]:
+    """Whose network it shares must have started first, without being asked for."""
+    made = tuple(
+        Dependency(service=d.service, condition=d.condition, timeout=d.timeout, on_timeout=d.on_timeout)
+        for d in spec.depends
+    )
+    home = shares(spec.network_mode)
+    if home in scope.services and all(d.service != home for d in made):
+        made = (*made, Dependency(service=home, condition="started"))
+    return made
+
+
+def _endpoints(spec: m.ServiceSpec, scope: _Scope, place: Place) -> tuple[Endpoint, ...]:
+    def whole(i: int) -> compile_traffic.ResolvePath:
+        return lambda text, key: scope.source(text, (*place, "endpoints", i, "tls", key))
+
+    return tuple(compile_traffic.endpoint(e, whole(i)) for i, e in enumerate(spec.endpoints))
 
 
 def _counts(scale: m.Scale) -> tuple[int, int, int]:
@@ -165,8 +184,13 @@ def _mount(mount: m.StorageSpec, scope: _Scope, place: Place) -> c.Mount:
 
 
 def _health(spec: m.ServiceSpec) -> c.Health | None:
-    """Left out: a TCP check of the first endpoint that is not UDP, if there is one, by the defaults of `HealthSpec`."""
-    first = next((e.port for e in spec.endpoints if e.protocol != "udp"), None)
+    """Left out: a TCP check of the first endpoint that is not UDP, if there is one, by the defaults of `HealthSpec`.
+
+    `stream.health_check` says of which one, where there is no `health`.
+    """
+    first = next((e.target_port for e in spec.endpoints if e.protocol != "udp"), None)
+    asked = next((e.target_port for e in spec.endpoints if e.stream and e.stream.health_check), None)
+    first = asked if asked is not None and spec.health is None else first
     health = spec.health or (m.HealthSpec() if first else None)
     if health is None:
         return None

@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from zlayer.model.errors import Invalid, NotFound, Problem
-from zlayer.spec.deployment import DEPLOYMENT, Relations
+from zlayer.spec.deployment import DEPLOYMENT
 from zlayer.spec.model import DeploymentSpec
 from zlayer.spec.nodes import Source, Table
+from zlayer.spec.relations import Relations
 from zlayer.spec.report import At, Found, Report
 from zlayer.spec.yamltree import parse
 

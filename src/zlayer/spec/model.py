@@ -7,16 +7,13 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, PlainSerializer, PrivateAttr
+from pydantic import Field, PrivateAttr
 
-from zlayer.model.base import Bytes, Cpu, Document, Seconds
+from zlayer.model.base import Cpu, Document, Seconds
 from zlayer.model.container import PullPolicy
-from zlayer.model.endpoint import Protocol
 from zlayer.spec.nodes import Source
-from zlayer.spec.units import format_duration, format_memory
-
-Duration = Annotated[Seconds, PlainSerializer(format_duration, return_type=str, when_used="json")]
-Memory = Annotated[Bytes, PlainSerializer(format_memory, return_type=str, when_used="json")]
+from zlayer.spec.traffic import EndpointSpec, NetworkSpec, PortSpec, UpdateSpec
+from zlayer.spec.written import Duration, Memory
 
 
 class ImageSpec(Document):
@@ -45,17 +42,6 @@ class ResourcesSpec(Document):
     blkio_weight: int | None = None
     oom_score_adj: int | None = None
     oom_kill_disable: bool = False
-
-
-class EndpointSpec(Document):
-    name: str
-    protocol: Protocol
-    port: int
-    expose: Literal["internal"] = "internal"
-
-    @property
-    def transport(self) -> str:
-        return "udp" if self.protocol == "udp" else "tcp"
 
 
 class AdaptiveScale(Document):
@@ -193,6 +179,9 @@ class ServiceSpec(Document):
     endpoints: tuple[EndpointSpec, ...] = ()
     expose: tuple[str, ...] = ()
     """Documentation only, as in the reference: ports the image listens on."""
+    port_mappings: tuple[PortSpec, ...] = ()
+    network: NetworkSpec = NetworkSpec()
+    update: UpdateSpec = UpdateSpec()
     scale: Scale = Field(AdaptiveScale(), discriminator="mode")
     depends: tuple[DependencySpec, ...] = ()
     health: HealthSpec | None = None
@@ -218,7 +207,8 @@ class ServiceSpec(Document):
     security_opt: tuple[str, ...] = ()
     pid_mode: Literal["host"] | None = None
     ipc_mode: Literal["host", "private"] | None = None
-    network_mode: Literal["bridge", "host", "none"] = "bridge"
+    network_mode: str = "bridge"
+    """`bridge`, `host`, `none` or `container:ID`; the ID is a service of the file, else an instance."""
     extra_groups: tuple[str, ...] = ()
     read_only_root_fs: bool = False
     tty: bool = False

@@ -1,4 +1,4 @@
-"""`security_opt`, `network_mode`, `pid_mode` and `ipc_mode`: how far a container is kept apart."""
+"""`security_opt`, `pid_mode` and `ipc_mode`: how far a container is kept apart."""
 
 from __future__ import annotations
 
@@ -69,10 +69,5 @@ class Mode:
         return described({"type": "string", "enum": list(self.words)}, self.about)
 
 
-NETWORK_MODE = Mode(
-    "Its own address on the node's bridge (default), the host's network, or none.",
-    {"default": "bridge", "bridge": "bridge", "host": "host", "none": "none"},
-    ("bridge", "container", "service"),
-)
 PID_MODE = Mode("`host` shows the machine's processes.", {"host": "host"}, ("container", "service"))
 IPC_MODE = Mode("`private` (default) or `host`.", {"host": "host", "private": "private"}, ("container", "shareable"))

@@ -5,17 +5,20 @@ from __future__ import annotations
 from typing import Any
 
 from zlayer.spec import model as m
+from zlayer.spec import together
 from zlayer.spec.cron import check_cron
-from zlayer.spec.endpoints import ENDPOINTS, EXPOSE, PORT_MAPPINGS
+from zlayer.spec.endpoints import ENDPOINTS, EXPOSE
 from zlayer.spec.envrefs import check_key, check_value
 from zlayer.spec.health import HEALTH, duration
 from zlayer.spec.imagename import check_image
+from zlayer.spec.network import NETWORK, NETWORK_MODE
 from zlayer.spec.nodes import Table
+from zlayer.spec.ports import PORT_MAPPINGS
 from zlayer.spec.records import Field, ListOf, MapOf, Record
 from zlayer.spec.report import At
 from zlayer.spec.resources import RESOURCES, ULIMITS
 from zlayer.spec.scale import DEPENDS, ScaleShape
-from zlayer.spec.security import IPC_MODE, NETWORK_MODE, PID_MODE, check_security
+from zlayer.spec.security import IPC_MODE, PID_MODE, check_security
 from zlayer.spec.shapes import Choice, Flag, Number, Shape, Text, as_text
 from zlayer.spec.storage import DEVICES, STORAGE, memory
 from zlayer.spec.syntax import (
@@ -30,6 +33,7 @@ from zlayer.spec.syntax import (
     check_sysctl,
     check_user,
 )
+from zlayer.spec.update import UPDATE
 
 IMAGE = Record(
     m.ImageSpec,
@@ -133,6 +137,9 @@ SUPPORTED: dict[str, Field] = {
     "resources": Field(RESOURCES),
     "endpoints": Field(ENDPOINTS),
     "expose": Field(EXPOSE),
+    "port_mappings": Field(PORT_MAPPINGS),
+    "network": Field(NETWORK),
+    "update": Field(UPDATE),
     "scale": Field(ScaleShape()),
     "depends": Field(DEPENDS),
     "health": Field(HEALTH),
@@ -173,10 +180,9 @@ SUPPORTED: dict[str, Field] = {
 
 LATER: dict[str, Shape[Any] | None] = {
     "schedule": Text(check=check_cron),
-    "port_mappings": PORT_MAPPINGS,
     **dict.fromkeys(
         (
-            "service_type", "network", "overlay", "localhost_reachability", "replica_groups", "init", "node_mode",
+            "service_type", "overlay", "localhost_reachability", "replica_groups", "init", "node_mode",
             "node_selector", "affinity", "init_container", "userns_mode", "cgroup_parent", "isolation", "wasm",
             "wasm_http",
         )
@@ -190,6 +196,8 @@ SYNONYMS = {
     "memory": "resources", "cpus": "resources", "cpu": "resources", "restart": "restart_policy",
     "read_only": "read_only_root_fs", "group_add": "extra_groups", "pid": "pid_mode", "ipc": "ipc_mode",
     "logging": "logs", "type": "rtype", "cron": "schedule", "tmpfs": "storage", "net": "network_mode",
+    "update_config": "update", "updateStrategy": "update", "strategy": "update", "rollout": "update",
+    "published": "port_mappings", "publish": "port_mappings", "networks": "network", "reach": "network",
 }  # fmt: skip
 
 
@@ -199,38 +207,12 @@ def _service(*, host_network: bool = False, **values: Any) -> m.ServiceSpec:  # 
     return m.ServiceSpec(**values)
 
 
-def _check(made: m.ServiceSpec, found: Table, at: At) -> None:
-    """What one service says in two places, and what its kind demands."""
-    _schedule(found, at)
-    if "capabilities" in found.entries and "cap_add" in found.entries:
-        key = found.entries["cap_add"][0]
-        (at / "cap_add").refuse(key, "cap_add is capabilities by another name: give one", kind="Conflict")
-    mode, legacy = found.get("network_mode"), found.get("host_network")
-    if mode is not None and getattr(legacy, "value", None) is True and getattr(mode, "value", "") != "host":
-        (at / "network_mode").refuse(mode, "host_network: true is network_mode: host: give one", kind="Conflict")
-    named = getattr(found.get("service_type"), "text", "standard")
-    for name in ("wasm", "wasm_http"):
-        if name in found.entries and not named.startswith("wasm"):
-            message = f"{name} needs a service_type of the wasm kinds"
-            (at / name).refuse(found.entries[name][0], message, kind="WasmConfigOnNonWasmType")
-
-
-def _schedule(found: Table, at: At) -> None:
-    rtype = getattr(found.get("rtype"), "text", "service")
-    if rtype == "cron" and "schedule" not in found.entries:
-        node = found.get("rtype") or found
-        (at / "rtype").refuse(node, "rtype: cron needs a schedule", kind="CronRequiresSchedule")
-    elif rtype in {"service", "job"} and "schedule" in found.entries:
-        key = found.entries["schedule"][0]
-        (at / "schedule").refuse(key, f"a schedule belongs to rtype: cron, not {rtype}", kind="ScheduleOnlyForCron")
-
-
 SERVICE = Record(
     _service,
     SUPPORTED,
     "Containers of one kind.",
     later=LATER,
     synonyms=SYNONYMS,
-    check=_check,
+    check=together.check,
     expected="a map with 'image'",
 )

@@ -1,4 +1,4 @@
-"""The written units: durations (humantime), memory and CPU shares. Each `format_` reads back to the same number."""
+"""The written units: durations (humantime), memory, CPU shares, rates. Each `format_` reads back to the same number."""
 
 from __future__ import annotations
 
@@ -35,6 +35,10 @@ _POWERS = {"": 0, "b": 0} | {
 MEMORY_PATTERN = r"^[0-9]+(\.[0-9]+)?\s*([kKmMgGtTpP]([iI]?[bB]?)?|[bB])?$"
 _MEMORY = re.compile(r"([0-9]{1,19}(?:\.[0-9]{1,19})?)\s*([A-Za-z]*)")
 _SUFFIXES = ("Ti", "Gi", "Mi", "Ki")
+
+_PERIODS = {"s": 1, "m": 60, "h": 3600}
+_PERIOD_WORDS = {"sec": "s", "second": "s", "min": "m", "minute": "m", "hour": "h"}
+RATE_PATTERN = r"^[0-9]+(\.[0-9]+)?(/[smh])?$"
 
 
 def parse_duration(text: str) -> Seconds:
@@ -109,3 +113,26 @@ def parse_cpu(text: str) -> Cpu:
     mend = f"{int(milli[1]) / 1000:g}" if milli and int(milli[1]) else ""
     message = f"{shorten(text)!r} is not a number of cores above 0 such as 0.5 or 2"
     raise refused(message, suggestion=mend, kind="InvalidCpu")
+
+
+def parse_rate(text: str) -> float:
+    """So many a second of `100/s`, `30/m`, `500/h`, or a plain number a second."""
+    number, slash, word = (part.strip() for part in text.strip().partition("/"))
+    mend = ""
+    if re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,25})?", number):
+        period = _PERIODS.get(word) if slash else 1
+        rate = float(number) / (period or 1)
+        if period and 0 < rate <= 10_000_000:
+            return rate
+        short = _PERIOD_WORDS.get(word.lower(), word[:1].lower())
+        mend = f"{number}/{short}" if not period and short in _PERIODS else ""
+    message = f"{shorten(text)!r} is not a rate such as 100/s, 30/m or 500/h"
+    raise refused(message, suggestion=mend)
+
+
+def format_rate(rate: float) -> str:
+    for period, seconds in _PERIODS.items():
+        count = round(rate * seconds)
+        if count and count / seconds == rate:
+            return f"{count}/{period}"
+    return f"{Decimal(repr(rate)):f}/s"

@@ -3,8 +3,9 @@ from __future__ import annotations
 import pytest
 
 from zlayer.model.errors import Invalid
+from zlayer.spec.endpoints import make_endpoint
 from zlayer.spec.load import load
-from zlayer.spec.model import EndpointSpec
+from zlayer.spec.traffic import EndpointSpec
 
 HEAD = "version: v1\ndeployment: shop\nservices:\n  web:\n    image: {name: a}\n"
 
@@ -15,7 +16,7 @@ def endpoints(text: str) -> tuple[EndpointSpec, ...]:
 
 @pytest.mark.parametrize("extra", ["", ", expose: internal", ", expose: false", ", target_port: 80, expose: internal"])
 def test_every_way_to_say_internal_is_one(extra: str) -> None:
-    expected = EndpointSpec(name="a", protocol="http", port=80)
+    expected = make_endpoint(name="a", protocol="http", port=80)
     assert endpoints(f"[{{name: a, protocol: http, port: 80{extra}}}]") == (expected,)
 
 
