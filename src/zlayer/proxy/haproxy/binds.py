@@ -1,0 +1,63 @@
+"""Whether an address is free for us to listen on. HAProxy refuses to start at all when one is not, so we ask first."""
+
+from __future__ import annotations
+
+import errno
+import socket
+from collections.abc import Collection, Iterable
+from dataclasses import replace
+
+from zlayer.proxy.haproxy.structure import EVERY, Door
+
+Bind = tuple[str, int]
+
+
+def open_doors(doors: Iterable[Door], ours: Collection[Bind]) -> tuple[tuple[Door, ...], tuple[str, ...]]:
+    """Doors with the addresses that can be had, and why the others cannot. `ours` are held by our engine already.
+
+    A machine without IPv6 has no `::`, which is no fault of a listener on every address.
+    """
+    found: list[Door] = []
+    refusals: list[str] = []
+    taken: dict[Bind, str] = {}
+    for door in doors:
+        free: list[str] = []
+        for bind in door.binds:
+            reason = _clash(door, bind, taken) or ("" if bind in ours else refusal(bind))
+            if not reason:
+                free.append(bind[0])
+                taken[bind] = door.name
+            elif not (bind[0] == EVERY[1] and EVERY[0] in door.addresses and not has_ipv6()):
+                refusals.append(f"{show(bind)}: {reason}")
+        if free:
+            found.append(replace(door, addresses=tuple(free)))
+    return tuple(found), tuple(refusals)
+
+
+def _clash(door: Door, bind: Bind, taken: dict[Bind, str]) -> str:
+    return f"listener {taken[bind]} has it already" if bind in taken else ""
+
+
+def refusal(bind: Bind) -> str:
+    """Why we cannot listen there; empty when we can."""
+    address, port = bind
+    try:
+        with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if ":" in address:
+                probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            probe.bind((address, port))
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            return "in use by another program"
+        return error.strerror or str(error)
+    return ""
+
+
+def has_ipv6() -> bool:
+    return not refusal(("::1", 0)) or not refusal(("::", 0))
+
+
+def show(bind: Bind) -> str:
+    address, port = bind
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
