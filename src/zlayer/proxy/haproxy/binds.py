@@ -3,18 +3,46 @@
 from __future__ import annotations
 
 import errno
+import ipaddress
 import socket
+import struct
 from collections.abc import Collection, Iterable
 from dataclasses import replace
+from pathlib import Path
 
 from zlayer.proxy.haproxy.structure import EVERY, Door
 
 Bind = tuple[str, int]
+IN_USE = "in use by another program"
+_LISTEN = "0A"
+
+
+def listening(port: int) -> set[str]:
+    """The addresses on which anybody here listens at this port (proc(5), /proc/net/tcp)."""
+    found: set[str] = set()
+    for name in ("tcp", "tcp6"):
+        try:
+            lines = Path(f"/proc/thread-self/net/{name}").read_text().splitlines()[1:]
+        except OSError:
+            continue
+        for line in lines:
+            _, local, _, state = line.split()[:4]
+            address, _, number = local.partition(":")
+            if state == _LISTEN and int(number, 16) == port:
+                found.add(_address(address))
+    return found
+
+
+def _address(words: str) -> str:
+    """Words of 32 bits in the machine's order, in hex."""
+    raw = b"".join(struct.pack("=I", int(words[at : at + 8], 16)) for at in range(0, len(words), 8))
+    return str(ipaddress.ip_address(raw))
 
 
 def open_doors(doors: Iterable[Door], ours: Collection[Bind]) -> tuple[tuple[Door, ...], tuple[str, ...]]:
     """Doors with the addresses that can be had, and why the others cannot. `ours` are held by our engine already.
 
+    An address of the node may have a listener beside the one on every address: the kernel prefers the closer one.
     A machine without IPv6 has no `::`, which is no fault of a listener on every address.
     """
     found: list[Door] = []
@@ -23,7 +51,7 @@ def open_doors(doors: Iterable[Door], ours: Collection[Bind]) -> tuple[tuple[Doo
     for door in doors:
         free: list[str] = []
         for bind in door.binds:
-            reason = _clash(door, bind, taken) or ("" if bind in ours else refusal(bind))
+            reason = _clash(bind, taken) or ("" if bind in ours else refusal(bind, ours))
             if not reason:
                 free.append(bind[0])
                 taken[bind] = door.name
@@ -34,12 +62,12 @@ def open_doors(doors: Iterable[Door], ours: Collection[Bind]) -> tuple[tuple[Doo
     return tuple(found), tuple(refusals)
 
 
-def _clash(door: Door, bind: Bind, taken: dict[Bind, str]) -> str:
+def _clash(bind: Bind, taken: dict[Bind, str]) -> str:
     return f"listener {taken[bind]} has it already" if bind in taken else ""
 
 
-def refusal(bind: Bind) -> str:
-    """Why we cannot listen there; empty when we can."""
+def refusal(bind: Bind, ours: Collection[Bind] = ()) -> str:
+    """Why we cannot listen there, beside what we have; empty when we can."""
     address, port = bind
     try:
         with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as probe:
@@ -49,7 +77,7 @@ def refusal(bind: Bind) -> str:
             probe.bind((address, port))
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
-            return "in use by another program"
+            return "" if ours and listening(port) <= {address for address, held in ours if held == port} else IN_USE
         return error.strerror or str(error)
     return ""
 

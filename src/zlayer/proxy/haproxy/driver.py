@@ -136,6 +136,8 @@ class HaproxyEngine:
     # What is wanted, and how it is reached.
 
     async def _intend(self, table: RouteTable) -> Intent:
+        if not self._workers:
+            await process.released(self._directory)
         structure = self._workers[0].picture.structure if self._workers else Structure()
         return await anyio.to_thread.run_sync(partial(intend, table, structure, self._wallet))
 

@@ -26,6 +26,7 @@ CONFIG, PID, MASTER, STATS = "haproxy.cfg", "haproxy.pid", "master.sock", "stats
 ACCESS, ENGINE = "access.log", "engine.log"
 USERS = ("haproxy", "nobody")
 _LOOKS = 1000
+_RELEASE = Seconds(2)
 OWN_DESCRIPTORS = 500
 """What is left of the limit of open files for listeners, threads and idle connections to servers."""
 
@@ -125,6 +126,31 @@ def kill(pid: int, directory: Path, number: signal.Signals) -> None:
                 signal.pidfd_send_signal(descriptor, number)
         finally:
             os.close(descriptor)
+
+
+async def released(directory: Path) -> None:
+    """Workers whose master was killed give their listeners up by themselves; return when they have, or soon."""
+    with anyio.move_on_after(_RELEASE):
+        for pause in (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 0.8):
+            if living(directory) is not None or not any(_listens(pid) for pid in workers(directory)):
+                return
+            await anyio.sleep(pause)
+
+
+def _listens(pid: int) -> bool:
+    """Whether a process still has a listening TCP socket."""
+    sockets = set[str]()
+    with contextlib.suppress(OSError):
+        sockets = {os.readlink(entry) for entry in Path(f"/proc/{pid}/fd").iterdir()}  # noqa: PTH115  # no path
+    rows = [row for name in ("tcp", "tcp6") for row in _rows(pid, name)]
+    return any(row[3] == "0A" and f"socket:[{row[9]}]" in sockets for row in rows)
+
+
+def _rows(pid: int, name: str) -> list[list[str]]:
+    try:
+        return [line.split() for line in Path(f"/proc/{pid}/net/{name}").read_text().splitlines()[1:]]
+    except OSError:
+        return []
 
 
 async def end(directory: Path, patience: Seconds = Seconds(3)) -> None:

@@ -58,7 +58,6 @@ def _global(settings: Settings, process: Process, generation: int) -> str:
         f"description {tag(generation)}",
         f"maxconn {process.connections}",
         f"nbthread {settings.threads}",
-        "noreuseport",
         "stats socket unix@stats.sock mode 600 level admin expose-fd listeners",
         "stats timeout 1m",
         f"hard-stop-after {int(settings.hard_stop * 1000)}ms",
