@@ -10,7 +10,8 @@ goes on until it is done or the server is `cut`. A dead engine is started again 
 table. Calls take turns; the last table wins.
 
 Errors: `Unavailable` (no engine here, or it does not answer; the hint says how to get one), `Conflict` (an address is
-in use by another program: the message names it, port and all; the rest of the table is applied all the same).
+in use by another program: the message names it, port and all), `Invalid` (a certificate is no good, or a listener's
+address is none): the rest of the table is applied all the same. `Failed`: the engine refuses; its reason is told.
 """
 
 from __future__ import annotations
@@ -56,6 +57,13 @@ class BackendStats:
 
 class Proxy(Protocol):
     async def probe(self) -> ProxyProbe: ...
+
+    async def run(self) -> None:
+        """Until cancelled: start the engine again when it has died, and tidy up after servers that left.
+
+        One at a time, in its owner's task group. Everything else works without it.
+        """
+        ...
 
     async def apply(self, table: RouteTable) -> None:
         """Returns when traffic flows by `table`, and by nothing older. Equal to the last one: nothing happens."""

@@ -1,0 +1,54 @@
+"""Counters of HAProxy's workers as the contract's values."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+
+from zlayer.model.routes import Backend, RouteTable
+from zlayer.proxy.contract import BackendStats, ServerStats
+from zlayer.proxy.haproxy.names import token
+from zlayer.proxy.haproxy.picture import Picture, members
+from zlayer.proxy.haproxy.reading import Count
+
+__all__ = ["Count", "summary"]
+TOTAL = "BACKEND"
+
+
+def summary(
+    table: RouteTable, picture: Picture, counts: Sequence[Count], older: Sequence[Sequence[Count]] = ()
+) -> dict[str, BackendStats]:
+    """By backend name. Requests still under way in replaced workers (`older`) are added to `current`."""
+    found = {(count.slot, count.server): count for count in counts}
+    elsewhere = _current(older)
+    slots = picture.slots
+    return {
+        backend.name: _backend(backend, slots[token(backend.name)], found, elsewhere)
+        for backend in table.backends
+        if token(backend.name) in slots
+    }
+
+
+def _current(older: Iterable[Sequence[Count]]) -> Counter[str]:
+    found: Counter[str] = Counter()
+    for counts in older:
+        for count in counts:
+            found[f"{count.slot}/{count.server}"] += count.current
+    return found
+
+
+def _backend(
+    backend: Backend, slot: int, found: Mapping[tuple[int, str], Count], elsewhere: Mapping[str, int]
+) -> BackendStats:
+    servers: dict[str, ServerStats] = {}
+    for server, (name, member) in zip(backend.servers, members(backend).items(), strict=True):
+        count = found.get((slot, name))
+        if count is not None:
+            up = count.status.startswith("UP") or count.status == "no check"
+            state = "draining" if not member.on else "up" if up else "down"
+            current = count.current + elsewhere.get(f"{slot}/{name}", 0)
+            servers[server.id] = ServerStats(state, current, count.total, count.errors)
+    whole = found.get((slot, TOTAL))
+    if whole is None:
+        return BackendStats(servers, 0, 0, {}, 0)
+    return BackendStats(servers, whole.total, whole.rate, dict(whole.responses), whole.queued)
