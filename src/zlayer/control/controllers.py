@@ -21,6 +21,7 @@ from zlayer.model.network import Ports
 from zlayer.plan.actions import Create, Wait, Want
 from zlayer.plan.backoff import delay
 from zlayer.plan.collect import KEEP_EVENTS, Collection, collect
+from zlayer.plan.ipam import one_off_networks
 from zlayer.plan.placement import Ground, Place, place
 from zlayer.plan.ports import assign
 from zlayer.plan.rollout import rollout
@@ -133,7 +134,8 @@ class Controllers:
         """One commit with everything decided; its revision, or None when there was nothing to decide."""
         picture, now, batch = view.picture(), self._clock(), _Batch()
         self._roll(view, picture, now, dirty, batch)
-        self._place(view, picture, batch)
+        if not self._settle(view, picture, batch):
+            self._place(view, picture, batch)
         self._publish(view, picture, batch)
         self._collect(view, picture, batch)
         for name in batch.gone:
@@ -189,6 +191,13 @@ class Controllers:
         key = f"{keys.EVENTS}{int(now * 1e6):020d}-control-{self._events}"
         batch.puts[key] = encode(event)
 
+    def _settle(self, view: View, picture: Picture, batch: _Batch) -> bool:
+        """A new node gets a network for one-offs, in a turn of its own: no other may be given the same block."""
+        made = one_off_networks(picture.nodes.values(), picture.networks.values())
+        for network in made:
+            self._write(view, batch, keys.network(network.node, network.deployment), encode(network))
+        return bool(made)
+
     def _place(self, view: View, picture: Picture, batch: _Batch) -> None:
         seen = picture.all()
         waiting = [one for one in seen.values() if one.instance.node is None and one.live]
@@ -196,9 +205,9 @@ class Controllers:
             return
         placement = place([*seen.values(), *(Seen(instance) for instance in batch.created)], self._ground(picture))
         for spot in placement.places:
-            placed = spot.instance.model_copy(update={"node": spot.node, "address": spot.address, "unplaced": ""})
+            placed = spot.settled()
             self._put(view, batch, placed)
-            if spot.address is not None:
+            if spot.address is not None and spot.shares is None:
                 key = keys.address(spot.node, spot.address)
                 batch.puts[key] = json.dumps(placed.id).encode()
                 batch.expect[key] = 0
@@ -246,7 +255,7 @@ class Controllers:
             (one.node, one.deployment) == (spot.node, instance.deployment) for one in found.networks
         ):
             return None
-        if spot.address is not None:
+        if spot.address is not None and spot.shares is None:
             self._cursor[spot.node, instance.deployment] = spot.address
         return spot
 

@@ -145,7 +145,9 @@ class ContainerSpec(Document):
     stop_signal: str | None = None
     """`SIGTERM`-style name; None keeps the image's, else SIGTERM."""
     stop_grace: Seconds = Seconds(10)
-    network_mode: Literal["bridge", "host", "none"] = "bridge"
+    network_mode: str = Field("bridge", pattern=r"^(bridge|host|none|container:.+)$")
+    """`container:ID` shares the network of another: of the same replica of the service ID of its own deployment where
+    there is one of that name, else of the instance ID."""
     pid_mode: Literal["private", "host"] = "private"
     ipc_mode: Literal["private", "host"] = "private"
     health: Health | None = None

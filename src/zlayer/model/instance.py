@@ -86,6 +86,8 @@ class Instance(Document):
     """Why it has no node yet, for people; empty once it has."""
     address: str | None = None
     """IPv4 in a block of its deployment's network, chosen with the node; None for other than bridge networking."""
+    shares: str | None = None
+    """Id of the instance whose network namespace it shares, chosen with the node; `address` is then the other's."""
     attempt: int = 0
     """How many instances came before it in this slot because one ended: the restart count."""
     failures: int = 0

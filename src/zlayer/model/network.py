@@ -28,7 +28,8 @@ class Network(Document):
 class Ports(Document):
     """Host ports chosen for mappings that name none. Key `/ports/{node}`. Written by controllers.
 
-    `given` maps `deployment/service/container_port/protocol/host_ip` to the port: kept while the service has the mapping.
+    `given` maps `deployment/service/container_port/protocol/host_ip` to the port, which is kept while the service has
+    the mapping.
     """
 
     schema_version: int = 1

@@ -101,6 +101,8 @@ class BridgeNetwork:
     async def disturbed(self) -> None:
         if self._watch is None:
             self._watch = await self._call(lambda _: self._loom.watch())
+            if not await self._call(self._loom.untouched):
+                return
         watch = self._watch
         while True:
             await watch.stirred()

@@ -48,6 +48,7 @@ class Route:
     link: int
     priority: int
     unreachable: bool = False
+    protocol: int = 0
 
 
 def add_address(netlink: Netlink, index: int, address: str) -> None:
@@ -113,7 +114,7 @@ def routes(netlink: Netlink) -> list[Route]:
 
 def as_route(payload: bytes) -> Route | None:
     """None for one of another table, and for multicast and link-local ones, which every link has."""
-    family, prefix, _, _, table, _, _, kind, _ = RTMSG.unpack_from(payload)
+    family, prefix, _, _, table, protocol, _, kind, _ = RTMSG.unpack_from(payload)
     parts = attributes(payload, RTMSG.size)
     if (as_u32(parts[RTA_TABLE]) if RTA_TABLE in parts else table) != RT_TABLE_MAIN or family not in FAMILIES:
         return None
@@ -122,7 +123,7 @@ def as_route(payload: bytes) -> Route | None:
         return None
     link = as_u32(parts[RTA_OIF]) if RTA_OIF in parts else 0
     priority = as_u32(parts[RTA_PRIORITY]) if RTA_PRIORITY in parts else 0
-    return Route(f"{destination}/{prefix}", link, priority, kind == RTN_UNREACHABLE)
+    return Route(f"{destination}/{prefix}", link, priority, kind == RTN_UNREACHABLE, protocol)
 
 
 def claim(netlink: Netlink, destination: str, priority: int) -> None:

@@ -134,7 +134,8 @@ def add_veth(netlink: Netlink, pair: Veth, peer_netns: int) -> None:
 
 
 def set_link(netlink: Netlink, index: int, *, up: bool = True, mtu: int = 0) -> None:
-    netlink.request(RTM_NEWLINK, ifinfo(index, up=up) + (u32_attr(IFLA_MTU, mtu) if mtu else b""))
+    head = IFINFO.pack(socket.AF_UNSPEC, 0, index, IFF_UP if up else 0, IFF_UP)
+    netlink.request(RTM_NEWLINK, head + (u32_attr(IFLA_MTU, mtu) if mtu else b""))
 
 
 def enslave(netlink: Netlink, index: int, master: int, group: int = 0) -> None:

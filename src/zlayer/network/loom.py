@@ -180,6 +180,12 @@ class Loom:
             if number in here
         )
 
+    def untouched(self, host: Host) -> bool:
+        """As `intact`, for a listener that has only just begun to hear: what was done before it nobody told."""
+        with open_netfilter() as netlink:
+            current = generation(netlink)
+        return self.intact(host, () if current == self._generation else (current,))
+
     def flows(self, host: Host, addresses: Collection[str]) -> dict[str, int]:
         del host  # the socket is opened in its namespace, which this thread is in
         four = {other: one for one in addresses for other in self._both(one)}
@@ -214,8 +220,13 @@ class Loom:
     def destroy(self, host: Host) -> None:
         """Links, rules and claims: gone, and nothing is known any more."""
         netlink, site = host.netlink, self._site
-        for number in bridges.veths(netlink, site):
-            links.delete_group(netlink, names.link_group(site.id, number))
+        others = {one.group for one in links.links(netlink) if not one.name.startswith(names.veth_prefix(site.id))}
+        for number, veths in bridges.veths(netlink, site).items():
+            group = names.link_group(site.id, number)
+            if group not in others:
+                links.delete_group(netlink, group)
+            for veth in veths:
+                links.delete_link(netlink, veth.name)
         for bridge in bridges.present(netlink, site).values():
             links.delete_link(netlink, bridge.name)
         nft.run(nft.removal(self._table))

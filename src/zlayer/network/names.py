@@ -38,22 +38,22 @@ def veth_prefix(short_id: str) -> str:
 
 def link_group(short_id: str, number: int) -> int:
     """The device group of the veths of network `number`: which bridge each belongs to, when that is gone. Never 0."""
-    return _digest(short_id) << 16 | number
+    return (_digest(short_id, 15) or 1) << 16 | number
 
 
 def numbered(short_id: str, group: int) -> int | None:
     """The network that a device group of this daemon stands for."""
-    return group & 0xFFFF if group >> 16 == _digest(short_id) else None
+    return group & 0xFFFF if group - (group & 0xFFFF) == link_group(short_id, 0) else None
 
 
 def claim_priority(short_id: str) -> int:
     """The metric of a daemon's claims: two daemons may claim one range, and each knows its own."""
-    return 1 << 20 | _digest(short_id)
+    return 1 << 20 | _digest(short_id, 31)
 
 
-def _digest(short_id: str) -> int:
+def _digest(short_id: str, bits: int) -> int:
     digest = hashlib.sha256(f"zlayer/{short_id}".encode()).digest()
-    return int.from_bytes(digest[:2], "big") & 0x7FFF | 1
+    return int.from_bytes(digest[:4], "big") >> (32 - bits)
 
 
 def mac_of(address: str) -> str:

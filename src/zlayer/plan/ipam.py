@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Container, Iterable, Sequence
+from contextlib import suppress
 from ipaddress import IPv4Address, IPv4Network
 
 from zlayer.model.addressing import RESERVED, block, block_count, block_number, within
 from zlayer.model.errors import Exhausted
-from zlayer.model.instance import Node
+from zlayer.model.instance import ONE_OFF, Node
 from zlayer.model.network import Network
 
 
@@ -38,6 +39,11 @@ class Allotment:
         self._pool, self._node = node.subnet, node.id
         self._used = set(used)
         self._networks = {one.deployment: one for one in networks if usable(one, node)}
+
+    def open(self, deployment: str) -> None:
+        """The deployment has a network, before anybody of it has an address. `Exhausted` as `give`."""
+        if deployment not in self._networks:
+            self._extend(deployment, None)
 
     def give(self, deployment: str, *, after: str | None = None) -> str:
         """An address in the deployment's network. `Exhausted` when there is neither one nor a free block."""
@@ -74,6 +80,18 @@ class Allotment:
             f"{full}all {count} blocks of {self._pool} are taken",
             hint="remove deployments or instances, or give the node a larger pool in config.toml ([network] subnet)",
         )
+
+
+def one_off_networks(nodes: Iterable[Node], networks: Iterable[Network]) -> list[Network]:
+    """Those that nodes do not have yet: a `run` must not wait for its network, and never gives it back."""
+    everyone = list(networks)
+    made: list[Network] = []
+    for node in nodes:
+        allotment = Allotment(node, everyone, ())
+        with suppress(Exhausted):
+            allotment.open(ONE_OFF)
+        made += allotment.changed.values()
+    return made
 
 
 def usable(network: Network, node: Node) -> bool:

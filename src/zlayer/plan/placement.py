@@ -23,6 +23,13 @@ class Place:
     instance: Instance
     node: str
     address: str | None
+    shares: str | None = None
+    """Whose address it is, when it is another instance's."""
+
+    def settled(self) -> Instance:
+        """The instance in its place."""
+        where = {"node": self.node, "address": self.address, "shares": self.shares, "unplaced": ""}
+        return self.instance.model_copy(update=where)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +65,7 @@ def place(seen: Iterable[Seen], ground: Ground) -> Placement:
     everyone = list(seen)
     draft = _Draft(ground, everyone)
     waiting = [one.instance for one in everyone if one.instance.node is None and one.live]
-    for instance in sorted(waiting, key=lambda i: (i.created_at, i.service, i.slot, i.id)):
+    for instance in sorted(waiting, key=lambda i: (_shares(i), i.created_at, i.service, i.slot, i.id)):
         draft.place(instance)
     networks = [network for node in draft.allotments.values() for network in node.changed.values()]
     return Placement(tuple(draft.places), tuple(draft.unplaced), tuple(networks))
@@ -76,8 +83,8 @@ class _Draft:
         self._last = dict(ground.cursor)
 
     def place(self, instance: Instance) -> None:
-        if instance.spec.network_mode.startswith(SHARED):
-            self._beside(instance, instance.spec.network_mode.removeprefix(SHARED))
+        if _shares(instance):
+            self._beside(instance)
             return
         fitting = _fits(instance, self._ready)
         if not fitting:
@@ -93,13 +100,21 @@ class _Draft:
                 return
         self._put(instance, node.id, address)
 
-    def _beside(self, instance: Instance, other: str) -> None:
-        """On the node of the instance whose network it shares."""
-        home = next((one.instance.node for one in self._everyone if one.id == other), None)
-        if home is None:
-            self.unplaced.append(Unplaced(instance, f"it shares the network of {other}, which has no node"))
+    def _beside(self, instance: Instance) -> None:
+        """On the node of the instance whose network it shares: the same replica of a service, or one by its id."""
+        name = instance.spec.network_mode.removeprefix(SHARED)
+        others = [one.instance for one in self._everyone if one.live and not one.ended]
+        replicas = [
+            i for i in others if (i.deployment, i.service, i.slot) == (instance.deployment, name, instance.slot)
+        ]
+        wanted = {i.id for i in replicas} or {name}
+        homes = [i for i in others if i.id in wanted and i.node] + [p.settled() for p in self.places]
+        host = max((i for i in homes if i.id in wanted), key=lambda i: (i.created_at, i.attempt, i.id), default=None)
+        if host is None or host.node is None:
+            self.unplaced.append(Unplaced(instance, f"it shares the network of {name}, which does not run"))
             return
-        self._put(instance, home, None)
+        self._load[host.node] += 1
+        self.places.append(Place(instance, host.node, host.address, shares=host.id))
 
     def _put(self, instance: Instance, node: str, address: str | None) -> None:
         self._load[node] += 1
@@ -113,6 +128,10 @@ class _Draft:
         address = self.allotments[node.id].give(deployment, after=last)
         self._last[node.id, deployment] = address
         return address
+
+
+def _shares(instance: Instance) -> bool:
+    return instance.spec.network_mode.startswith(SHARED)
 
 
 def _fits(instance: Instance, nodes: Sequence[Node]) -> list[Node]:

@@ -36,7 +36,10 @@ async def conflict(call: Awaitable[object]) -> str:
 
 
 class NetworkBench(Protocol):
-    """A driver over `POOL` with nothing attached yet. `occupy` makes a port of the node another program's. `restart` gives a new driver over the same kernel."""
+    """A driver over `POOL` with nothing attached yet.
+
+    `occupy` makes a port of the node another program's; `restart` gives a new driver over the same kernel.
+    """
 
     def network(self) -> Network: ...
     async def restart(self) -> Network: ...
