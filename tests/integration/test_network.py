@@ -16,9 +16,11 @@ import anyio
 import anyio.to_thread
 import pytest
 
-from zlayer.network import links
+from zlayer.model.fabric import Fabric, Subnet
+from zlayer.network import inet, links
 from zlayer.network.bridge import BridgeNetwork
 from zlayer.network.netlink import Netlink
+from zlayer.network.rules import Site
 from zlayer.testing.leaks import Census, snapshot_machine
 from zlayer.testing.netns import namespace, run_inside, short_directory
 
@@ -29,7 +31,12 @@ pytestmark = [
 ]
 
 PORT, PATIENCE = 8080, 10.0
-SUBNET, OTHER_SUBNET = "10.71.0.0/20", "10.72.0.0/20"
+POOL, POOL6 = "10.71.0.0/17", "fd7a:7100::/48"
+SITE, OTHER_SITE = Site("c0ffee12", POOL, POOL6), Site("c0ffee13", "10.72.0.0/17")
+SHOP = Subnet("shop", 0, ("10.71.0.0/26",), ("fd7a:7100::/64",))
+BLOG = Subnet("blog", 1, ("10.71.0.64/26",), ("fd7a:7100:0:1::/64",))
+OTHER = Subnet("shop", 0, ("10.72.0.0/26",))
+FABRIC = Fabric(1, (SHOP, BLOG))
 FIRST, SECOND, GATEWAY = "10.71.0.2", "10.71.0.3", "10.71.0.1"
 
 
@@ -87,7 +94,7 @@ def run() -> Iterator[Path]:
 
 @pytest.fixture
 async def network(host: Path, run: Path) -> AsyncIterator[BridgeNetwork]:
-    made = BridgeNetwork("c0ffee12", run, SUBNET, host=host)
+    made = BridgeNetwork(SITE, run, host=host)
     try:
         await made.ensure()
         yield made
@@ -113,10 +120,10 @@ def outside(host: Path) -> Iterator[Path]:
             link = links.get_link(netlink, name)
             assert link is not None
             if gateway:
-                links.configure(netlink, link.index, own, gateway)
+                inet.configure(netlink, link.index, (own,), (gateway,))
             else:
                 links.set_link(netlink, link.index)
-                links.add_address(netlink, link.index, own)
+                inet.add_address(netlink, link.index, own)
 
     with namespace() as other:
         run_inside(host, uplink)
@@ -126,7 +133,7 @@ def outside(host: Path) -> Iterator[Path]:
 
 
 async def test_containers_and_the_host_reach_each_other(network: BridgeNetwork, host: Path) -> None:
-    first, second = await network.attach("a", FIRST), await network.attach("b", SECOND)
+    first, second = await network.attach("a", FIRST, SHOP), await network.attach("b", SECOND, SHOP)
     with server(first.netns), server(second.netns), server(host):
         assert seen_by(first.netns, SECOND) == FIRST
         assert seen_by(second.netns, FIRST) == SECOND
@@ -138,26 +145,26 @@ async def test_containers_and_the_host_reach_each_other(network: BridgeNetwork, 
 
 
 async def test_an_isolated_one_reaches_nobody_but_itself(network: BridgeNetwork) -> None:
-    alone, other = await network.attach("alone", None), await network.attach("b", SECOND)
+    alone, other = await network.attach("alone", None), await network.attach("b", SECOND, SHOP)
     with server(other.netns), server(alone.netns):
         assert seen_by(alone.netns, SECOND) == ""
         assert seen_by(alone.netns, "127.0.0.1") == "127.0.0.1"
 
 
 async def test_outside_sees_the_host_and_cannot_come_in(network: BridgeNetwork, host: Path) -> None:
-    attached = await network.attach("a", FIRST)
+    attached = await network.attach("a", FIRST, SHOP)
     with outside(host) as other, server(other), server(attached.netns):
         assert seen_by(attached.netns, "192.0.2.2") == "192.0.2.1"
 
         def route() -> None:
-            subprocess.run(["ip", "route", "add", SUBNET, "via", "192.0.2.1"], check=True)
+            subprocess.run(["ip", "route", "add", POOL, "via", "192.0.2.1"], check=True)
 
         run_inside(other, route)
         assert seen_by(other, FIRST, patience=1.0) == ""
 
 
 async def test_what_was_published_by_destination_nat_comes_in(network: BridgeNetwork, host: Path) -> None:
-    attached = await network.attach("a", FIRST)
+    attached = await network.attach("a", FIRST, SHOP)
     rules = f"""table ip published {{
         chain in {{
             type nat hook prerouting priority dstnat; policy accept;
@@ -179,9 +186,9 @@ async def test_what_was_published_by_destination_nat_comes_in(network: BridgeNet
 
 
 async def test_two_daemons_side_by_side(network: BridgeNetwork, host: Path, run: Path) -> None:
-    other = BridgeNetwork("c0ffee13", run / "other", OTHER_SUBNET, host=host)
+    other = BridgeNetwork(OTHER_SITE, run / "other", host=host)
     try:
-        mine, theirs = await network.attach("a", FIRST), await other.attach("a", "10.72.0.2")
+        mine, theirs = await network.attach("a", FIRST, SHOP), await other.attach("a", "10.72.0.2", OTHER)
         with server(mine.netns), server(theirs.netns):
             assert seen_by(host, "10.72.0.2") == "10.72.0.1"
             assert seen_by(mine.netns, "10.72.0.2", patience=1.0) == ""
@@ -194,16 +201,16 @@ async def test_two_daemons_side_by_side(network: BridgeNetwork, host: Path, run:
 
 
 async def test_traffic_goes_on_after_the_bridge_was_deleted_and_mended(network: BridgeNetwork, host: Path) -> None:
-    first, second = await network.attach("a", FIRST), await network.attach("b", SECOND)
+    first, second = await network.attach("a", FIRST, SHOP), await network.attach("b", SECOND, SHOP)
 
     def delete() -> None:
         with Netlink() as netlink:
-            links.delete_link(netlink, "zlc0ffee12")
+            links.delete_link(netlink, "zlc0ffee12-0")
 
     with server(second.netns):
         assert seen_by(first.netns, SECOND) == FIRST
         run_inside(host, delete)
-        await network.ensure()
+        await network.apply(FABRIC)
         assert seen_by(first.netns, SECOND) == FIRST
         assert seen_by(host, SECOND) == GATEWAY
 
@@ -212,28 +219,34 @@ async def test_a_hundred_come_and_go_without_a_trace(network: BridgeNetwork, hos
     def count() -> Census:
         return run_inside(host, lambda: snapshot_machine(data_dir=run))
 
+    await network.apply(Fabric())
     before = await anyio.to_thread.run_sync(count)
     for number in range(10):
         async with anyio.create_task_group() as tasks:
             for slot in range(10):
-                tasks.start_soon(network.attach, f"o{slot}", f"10.71.{number}.{slot + 2}")
+                subnet = Subnet("n", number * 4, (f"10.71.{number}.0/26",))
+                tasks.start_soon(network.attach, f"o{slot}", f"10.71.{number}.{slot + 2}", subnet)
         async with anyio.create_task_group() as tasks:
             for slot in range(10):
                 tasks.start_soon(network.detach, f"o{slot}")
+    await network.apply(Fabric())
     assert await anyio.to_thread.run_sync(count) == before
 
 
 CHURN = """
 import asyncio, sys
 from pathlib import Path
+from zlayer.model.fabric import Subnet
 from zlayer.network.bridge import BridgeNetwork
+from zlayer.network.rules import Site
 
 async def main():
-    network = BridgeNetwork("c0ffee12", Path(sys.argv[1]), sys.argv[2], host=Path(sys.argv[3]))
+    shop = Subnet("shop", 0, ("10.71.0.0/26",), ("fd7a:7100::/64",))
+    network = BridgeNetwork(Site("c0ffee12", sys.argv[2], "fd7a:7100::/48"), Path(sys.argv[1]), host=Path(sys.argv[3]))
     print("ready", flush=True)
     while True:
-        await network.attach("a", "10.71.0.2")
-        await network.attach("b", "10.71.0.3")
+        await network.attach("a", "10.71.0.2", shop)
+        await network.attach("b", "10.71.0.3", shop)
         print("both", flush=True)
         await network.detach("a")
         await network.detach("b")
@@ -256,10 +269,10 @@ async def test_killed_while_it_attaches_and_detaches_another_takes_over(
     network: BridgeNetwork, host: Path, run: Path
 ) -> None:
     """Each round lets it go a little further; where exactly it dies is up to the kernel's scheduler."""
-    argv = [sys.executable, "-c", CHURN, str(run), SUBNET, str(host)]
+    argv = [sys.executable, "-c", CHURN, str(run), POOL, str(host)]
     for rounds in range(5):
         await anyio.to_thread.run_sync(killed_after, argv, rounds + 1)
-        first, second = await network.attach("a", FIRST), await network.attach("b", SECOND)
+        first, second = await network.attach("a", FIRST, SHOP), await network.attach("b", SECOND, SHOP)
         with server(second.netns):
             assert seen_by(first.netns, SECOND) == FIRST
         await network.detach("a")

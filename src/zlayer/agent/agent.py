@@ -12,9 +12,12 @@ from anyio.abc import TaskGroup
 from anyio.to_thread import run_sync
 
 from zlayer.agent.contract import NodeTraffic
+from zlayer.agent.fabric import network_plane
+from zlayer.agent.homes import Homes
 from zlayer.agent.instance import InstanceLoop, Shop
 from zlayer.agent.journal import Record
 from zlayer.agent.perform import Machine, Steps
+from zlayer.agent.planes import PlaneLoop
 from zlayer.agent.recover import mood_of, recover, remembered, widowed
 from zlayer.agent.status import StatusWriter, state_of
 from zlayer.agent.traffic import Traffic
@@ -28,6 +31,7 @@ from zlayer.runtime.contract import ExecRequest, Handle, LogLine, Session, Stats
 from zlayer.store.contract import Store
 from zlayer.store.documents import decoder, read
 from zlayer.store.mirror import Mirror
+from zlayer.store.view import View
 
 _read_instance = decoder(Instance)
 _read_instancestatus = decoder(InstanceStatus)
@@ -36,10 +40,6 @@ log = structlog.get_logger(__name__)
 
 STARTS = 4
 ENDS = 4
-LOOK_AGAIN = 30.0
-"""Seconds between looks at the machine that no event asked for (a flushed ruleset, a deleted bridge)."""
-
-
 TOLD_WITHIN = 5.0
 """Seconds that traffic waits at the start of a daemon for what was recovered to be in the store."""
 
@@ -65,6 +65,7 @@ class Agent:
         self.traffic: NodeTraffic | None = traffic
         if traffic is not None:
             machine = replace(machine, withdraw=traffic.withdraw)
+        machine = replace(machine, subnet=Homes(store, node).subnet)
         self._machine = machine
         self._writer = StatusWriter(store, machine.clock)
         self._loops: dict[str, InstanceLoop] = {}
@@ -106,9 +107,10 @@ class Agent:
                 self._wish(tasks, instance_id, instance)
             self.recovered.set()
             tasks.start_soon(self._sweep)
-            tasks.start_soon(self._keep_network)
             if self._traffic is not None:
                 tasks.start_soon(self._keep_traffic, self._traffic)
+            else:
+                tasks.start_soon(self._keep_network)
             while True:
                 changed = await mirror.changed(revision)
                 revision = mirror.revision
@@ -201,15 +203,10 @@ class Agent:
         await traffic.run()
 
     async def _keep_network(self) -> None:
-        failures = 0
-        while True:
-            await anyio.sleep(LOOK_AGAIN)
-            try:
-                await self._machine.network.ensure()
-                failures = 0
-            except Exception as error:  # noqa: BLE001 - the loop that backs off
-                failures += 1
-                log.warning("network.ensure_failed", error=str(error), failures=failures)
+        """Until the daemon gives traffic to keep: networks and forwarded ports alone."""
+        async with View(self._store) as view:
+            plane = network_plane(self.node, self._machine.network)
+            await PlaneLoop(plane, view, lambda kind, message: self._writer.note(kind, message, self.node.id)).run()
 
     # What the API asks (agent.contract.NodeAgent)
 

@@ -6,6 +6,7 @@ import ipaddress
 import os
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
@@ -15,15 +16,21 @@ from zlayer.runtime.contract import MountPoint
 _HOSTS = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n"
 
 
-def write(
-    directory: Path, spec: ContainerSpec, hostname: str, address: str | None, gateway: str | None
-) -> tuple[MountPoint, ...]:
+@dataclass(frozen=True, slots=True)
+class Seat:
+    """Where a container is on the network: its own addresses, IPv4 first, and the node as it reaches it."""
+
+    addresses: tuple[str, ...] = ()
+    gateway: str | None = None
+
+
+def write(directory: Path, spec: ContainerSpec, hostname: str, seat: Seat) -> tuple[MountPoint, ...]:
     """Write the files below `directory/etc` and say where they are mounted. Written again: the same."""
     etc = f"{directory}/etc"
     with suppress(FileExistsError):
         os.mkdir(etc, 0o755)  # noqa: PTH102 - strings: this runs for every container
     contents = {
-        "hosts": hosts(spec.extra_hosts, hostname, address, gateway),
+        "hosts": hosts(spec.extra_hosts, hostname, seat),
         "resolv.conf": resolv(spec.dns, host_resolv=_host_resolv(), keep_loopback=spec.network_mode == "host"),
         "hostname": hostname + "\n",
     }
@@ -41,12 +48,13 @@ def write(
     )
 
 
-def hosts(extra: Sequence[str], hostname: str, address: str | None, gateway: str | None) -> str:
-    """`extra` are `name:ip`; the ip `host-gateway` is the node as the container reaches it."""
-    lines = [_HOSTS, f"{address or '127.0.1.1'}\t{hostname}\n"]
+def hosts(extra: Sequence[str], hostname: str, seat: Seat) -> str:
+    """`extra` are `name:ip`, the ip IPv4 or IPv6; `host-gateway` is the node as the container reaches it."""
+    lines = [_HOSTS, *(f"{address}\t{hostname}\n" for address in seat.addresses or ("127.0.1.1",))]
     for entry in extra:
         name, _, ip = entry.partition(":")
-        lines.append(f"{(gateway or '127.0.0.1') if ip == 'host-gateway' else ip}\t{name}\n")
+        where = (seat.gateway or "127.0.0.1") if ip == "host-gateway" else ip.strip("[]")
+        lines.append(f"{where}\t{name}\n")
     return "".join(lines)
 
 

@@ -18,12 +18,18 @@ from zlayer.agent import files, journal, request, volumes
 from zlayer.agent.journal import Record
 from zlayer.image.contract import Image, Images, Progress, Snapshots
 from zlayer.model.base import Seconds, Timestamp
-from zlayer.model.errors import NotFound, ZlayerError
+from zlayer.model.errors import NotFound, Unavailable, ZlayerError
+from zlayer.model.fabric import Subnet
 from zlayer.model.instance import Instance
 from zlayer.model.paths import Paths
 from zlayer.network.contract import Attachment, Network
 from zlayer.plan.lifecycle import Stage, Verb
 from zlayer.runtime.contract import Exit, FullRuntime, Handle
+
+
+async def _nowhere(instance: Instance) -> Subnet | None:
+    del instance
+    return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,10 +42,14 @@ class Machine:
     network: Network
     paths: Paths
     clock: Callable[[], float]
+    subnet: Callable[[Instance], Awaitable[Subnet | None]] = _nowhere
+    """`Homes.subnet`: the network an instance is attached to."""
     withdraw: Callable[[Instance], Awaitable[None]] | None = None
     """`Traffic.withdraw`: asked before a running instance is stopped. None: nothing sends traffic here."""
 
 
+JOIN_AGAIN = Seconds(0.2)
+"""Until the instance whose network is shared has one."""
 _HERE = ("extracting", "done", "exists")
 """Phases of a blob whose bytes have all come."""
 
@@ -138,17 +148,25 @@ class Steps:
         if instance.spec.network_mode == "host":
             return None
         if self._scratch.attachment is None:
-            self._scratch.attachment = await self._machine.network.attach(self._id, instance.address)
+            self._scratch.attachment = await self._attach(instance)
         return self._scratch.attachment
+
+    async def _attach(self, instance: Instance) -> Attachment:
+        network = self._machine.network
+        if instance.shares is None:
+            return await network.attach(self._id, instance.address, await self._machine.subnet(instance))
+        try:
+            return await network.join(instance.shares)
+        except NotFound as error:
+            raise Unavailable(error.message, hint=error.hint, retry_after=JOIN_AGAIN) from error
 
     async def _create(self, instance: Instance, record: Record) -> Record:
         journal.append(self.directory, replace(record, created=True))
         image = await self._image(instance, pull=False)
         rootfs = await self._rootfs(instance)
         attachment = await self._attachment(instance)
-        gateway = attachment.gateway if attachment is not None else None
         mounts = volumes.prepare(instance, self.directory, rootfs, self._machine.paths.volumes)
-        etc = files.write(self.directory, instance.spec, request.hostname(instance), instance.address, gateway)
+        etc = files.write(self.directory, instance.spec, request.hostname(instance), _seat(instance, attachment))
         handle = await self._machine.runtime.create(
             request.build(
                 instance,
@@ -193,6 +211,13 @@ class Steps:
         while trash.exists():
             with suppress(FileNotFoundError):  # an earlier daemon's is swept at the same time
                 shutil.rmtree(trash)
+
+
+def _seat(instance: Instance, attachment: Attachment | None) -> files.Seat:
+    if attachment is None:
+        return files.Seat()
+    addresses = tuple(one for one in (instance.address, attachment.address6) if one)
+    return files.Seat(addresses, attachment.gateway)
 
 
 def pulling(image: str, blobs: Collection[Progress]) -> str:

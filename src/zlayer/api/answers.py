@@ -208,11 +208,12 @@ class RuntimeItem(Answer):
 
 
 class NodeItem(Answer):
-    """A machine. `subnet` is its containers' IPv4 network, `memory` in bytes."""
+    """A machine. `subnet` and `subnet6` are what its containers' addresses are from, `memory` in bytes."""
 
     schema_version: int
     id: str
     subnet: str
+    subnet6: str
     platform: str
     cpus: float
     memory: int

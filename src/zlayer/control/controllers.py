@@ -17,10 +17,13 @@ from zlayer.model import keys
 from zlayer.model.base import Timestamp
 from zlayer.model.errors import Conflict, ZlayerError
 from zlayer.model.instance import Event, Instance
+from zlayer.model.network import Ports
 from zlayer.plan.actions import Create, Wait, Want
 from zlayer.plan.backoff import delay
 from zlayer.plan.collect import KEEP_EVENTS, Collection, collect
-from zlayer.plan.placement import Place, place
+from zlayer.plan.ipam import one_off_networks
+from zlayer.plan.placement import Ground, Place, place
+from zlayer.plan.ports import assign
 from zlayer.plan.rollout import rollout
 from zlayer.plan.seen import Seen
 from zlayer.store.contract import Store
@@ -61,7 +64,7 @@ class Controllers:
         self._clock = clock
         self._wake_at: dict[str, float] = {}
         """Of the event loop's clock, which never goes back."""
-        self._cursor: dict[str, str] = {}
+        self._cursor: dict[tuple[str, str], str] = {}
         self._events = 0
         self._view: View | None = None
         self._shared = view
@@ -131,7 +134,9 @@ class Controllers:
         """One commit with everything decided; its revision, or None when there was nothing to decide."""
         picture, now, batch = view.picture(), self._clock(), _Batch()
         self._roll(view, picture, now, dirty, batch)
-        self._place(view, picture, batch)
+        if not self._settle(view, picture, batch):
+            self._place(view, picture, batch)
+        self._publish(view, picture, batch)
         self._collect(view, picture, batch)
         for name in batch.gone:
             batch.deletes += [item.key for item in (await self._store.list(f"{keys.REVISIONS}{name}/")).items]
@@ -167,8 +172,10 @@ class Controllers:
                             self._event(batch, f"instance.{desired}", instance, reason, now)
 
     def _put(self, view: View, batch: _Batch, instance: Instance) -> None:
-        key = keys.instance(instance.id)
-        batch.puts[key] = encode(instance)
+        self._write(view, batch, keys.instance(instance.id), encode(instance))
+
+    def _write(self, view: View, batch: _Batch, key: str, value: bytes) -> None:
+        batch.puts[key] = value
         batch.expect[key] = view.modified(key)
 
     def _event(self, batch: _Batch, kind: str, instance: Instance, message: str, now: float) -> None:
@@ -184,41 +191,72 @@ class Controllers:
         key = f"{keys.EVENTS}{int(now * 1e6):020d}-control-{self._events}"
         batch.puts[key] = encode(event)
 
+    def _settle(self, view: View, picture: Picture, batch: _Batch) -> bool:
+        """A new node gets a network for one-offs, in a turn of its own: no other may be given the same block."""
+        made = one_off_networks(picture.nodes.values(), picture.networks.values())
+        for network in made:
+            self._write(view, batch, keys.network(network.node, network.deployment), encode(network))
+        return bool(made)
+
     def _place(self, view: View, picture: Picture, batch: _Batch) -> None:
         seen = picture.all()
         waiting = [one for one in seen.values() if one.instance.node is None and one.live]
         if not batch.created and not waiting:
             return
-        placement = place(
-            [*seen.values(), *(Seen(instance) for instance in batch.created)],
-            picture.nodes,
-            taken=_by_node(picture.addresses),
-            cursor=self._cursor,
-        )
+        placement = place([*seen.values(), *(Seen(instance) for instance in batch.created)], self._ground(picture))
         for spot in placement.places:
-            placed = spot.instance.model_copy(update={"node": spot.node, "address": spot.address, "unplaced": ""})
+            placed = spot.settled()
             self._put(view, batch, placed)
-            if spot.address is not None:
+            if spot.address is not None and spot.shares is None:
                 key = keys.address(spot.node, spot.address)
                 batch.puts[key] = json.dumps(placed.id).encode()
                 batch.expect[key] = 0
-                self._cursor[spot.node] = spot.address
+                self._cursor[spot.node, placed.deployment] = spot.address
+        for network in placement.networks:
+            self._write(view, batch, keys.network(network.node, network.deployment), encode(network))
         for refused in placement.unplaced:
             self._refuse(view, batch, refused.instance, refused.reason)
+
+    def _ground(self, picture: Picture) -> Ground:
+        return Ground(picture.nodes, picture.networks.values(), _by_node(picture.addresses), self._cursor)
+
+    def _publish(self, view: View, picture: Picture, batch: _Batch) -> None:
+        """Host ports for mappings that name none, on every node that has such a service."""
+        deployments = [one for one in picture.deployments.values() if one.desired != "removed"]
+        if not any(one.given for one in picture.ports.values()) and not any(
+            s.ports for one in deployments for s in one.services.values()
+        ):
+            return
+        for node in picture.nodes:
+            held = picture.ports.get(node, Ports(node=node))
+            present = {
+                (name, s.instance.service)
+                for name, group in picture.instances.items()
+                for s in group.values()
+                if s.instance.node == node
+            }
+            wanted = assign(held, deployments, present)
+            if wanted != held:
+                self._write(view, batch, keys.ports(node), encode(wanted))
 
     def suggest(self, instance: Instance) -> Place | None:
         """A place for an instance that is about to be written, which then needs no second write.
 
-        None leaves it to the next turn. The address is a suggestion: the write must expect it to be free.
+        None leaves it to the next turn: when there is none, or its network must first be made or get a block more.
+        The address is a suggestion: the write must expect it to be free.
         """
         if self._view is None:
             return None
         picture = self._view.picture()
         everyone = [*picture.all().values(), Seen(instance)]
-        found = place(everyone, picture.nodes, taken=_by_node(picture.addresses), cursor=self._cursor)
+        found = place(everyone, self._ground(picture))
         spot = next((one for one in found.places if one.instance.id == instance.id), None)
-        if spot is not None and spot.address is not None:
-            self._cursor[spot.node] = spot.address
+        if spot is None or any(
+            (one.node, one.deployment) == (spot.node, instance.deployment) for one in found.networks
+        ):
+            return None
+        if spot.address is not None and spot.shares is None:
+            self._cursor[spot.node, instance.deployment] = spot.address
         return spot
 
     def _refuse(self, view: View, batch: _Batch, instance: Instance, reason: str) -> None:
@@ -231,7 +269,7 @@ class Controllers:
         self._event(batch, "instance.unplaced", told, reason, self._clock())
 
     def _collect(self, view: View, picture: Picture, batch: _Batch) -> None:
-        found = collect(picture.deployments, picture.all(), picture.addresses)
+        found = collect(picture.deployments, picture.all(), picture.addresses, picture.networks)
         if found == Collection():
             return
         for instance_id in found.remove:
@@ -242,8 +280,9 @@ class Controllers:
             if keys.instance(instance_id) not in batch.puts:
                 batch.deletes += [keys.instance(instance_id), keys.status(instance_id)]
                 batch.expect[keys.instance(instance_id)] = view.modified(keys.instance(instance_id))
-        for address in found.addresses:
-            key = f"{keys.ADDRESSES}{address}"
+        freed = [f"{keys.ADDRESSES}{one}" for one in found.addresses]
+        freed += [f"{keys.NETWORKS}{one}" for one in found.networks]
+        for key in freed:
             if key not in batch.puts:
                 batch.deletes.append(key)
                 batch.expect[key] = view.modified(key)

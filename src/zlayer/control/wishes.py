@@ -187,9 +187,9 @@ class Wishes:
         spot = self._suggest(instance) if self._suggest is not None else None
         if spot is None:
             return None
-        placed = instance.model_copy(update={"node": spot.node, "address": spot.address})
+        placed = spot.settled()
         puts = {keys.instance(placed.id): encode(placed)}
-        if spot.address is not None:
+        if spot.address is not None and spot.shares is None:
             puts[keys.address(spot.node, spot.address)] = json.dumps(placed.id).encode()
         try:
             await self._store.commit(puts, expect=dict.fromkeys(puts, 0))

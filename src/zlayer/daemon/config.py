@@ -1,7 +1,7 @@
 """`config.toml` of a data directory: read whole, checked whole, every problem told at once with its line.
 
 Keys (all optional): `default_registry`; `[daemon] bind group node_name runtime log_level log_format tls_cert tls_key`;
-`[network] subnet`; `[registries."HOST[:PORT]"]` and `[pull]` as `image.settings` has them.
+`[network] subnet ipv6`; `[registries."HOST[:PORT]"]` and `[pull]` as `image.settings` has them.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ class Config:
     tls_cert: Path | None = None
     tls_key: Path | None = None
     subnet: str | None = None
+    ipv6: bool = True
     registries: RegistrySettings = field(default_factory=RegistrySettings)
 
 
@@ -123,7 +124,7 @@ class _Reader:
         top = self._table(document, "", {"default_registry": str, **tables})
         texts = ("bind", "group", "node_name", "runtime", "log_level", "log_format", "tls_cert", "tls_key")
         daemon = self._table(top.get("daemon", {}), "daemon", dict.fromkeys(texts, str))
-        network = self._table(top.get("network", {}), "network", {"subnet": str})
+        network = self._table(top.get("network", {}), "network", {"subnet": str, "ipv6": bool})
         if ("tls_cert" in daemon) != ("tls_key" in daemon):
             self._problem("daemon", "tls_cert and tls_key belong together: give both or neither")
         return Config(
@@ -136,6 +137,7 @@ class _Reader:
             tls_cert=self._file_at(daemon, "daemon.tls_cert"),
             tls_key=self._file_at(daemon, "daemon.tls_key"),
             subnet=self._value(network, "network.subnet", _subnet, None),
+            ipv6=network.get("ipv6", True),
             registries=self._registries(top),
         )
 
@@ -189,4 +191,4 @@ class _Reader:
         )
 
 
-_NAMES: dict[type, str] = {str: "text", dict: "a table"}
+_NAMES: dict[type, str] = {str: "text", dict: "a table", bool: "true or false"}

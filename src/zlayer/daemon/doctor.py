@@ -26,7 +26,7 @@ from zlayer.daemon.listen import DEFAULT
 from zlayer.model.errors import Unavailable, ZlayerError
 from zlayer.model.paths import Paths
 from zlayer.network import nft
-from zlayer.network.names import bridge_name
+from zlayer.network.names import bridge_prefix
 from zlayer.runtime.oci.cgroups.hierarchy import Hierarchies, mounted
 from zlayer.runtime.oci.probe import find_tools
 from zlayer.runtime.oci.site import ENGINES, Site
@@ -139,7 +139,7 @@ def _forwarding(paths: Paths) -> Finding:
     except Unavailable:
         policy = ""  # the check of nftables tells
     forward = Path("/proc/sys/net/ipv4/ip_forward").read_text()
-    return doctor_checks.forwarding(forward, policy, bridge_name(paths.id))
+    return doctor_checks.forwarding(forward, policy, f"{bridge_prefix(paths.id)}+")
 
 
 def _port(paths: Paths) -> Finding:

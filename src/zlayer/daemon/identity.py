@@ -6,6 +6,7 @@ import os
 import re
 import socket
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from zlayer.daemon.config import Config
 from zlayer.model import keys
@@ -18,12 +19,17 @@ from zlayer.store.documents import decoder, read
 _read_instance = decoder(Instance)
 _read_node = decoder(Node)
 
-ChooseSubnet = Callable[[str | None], str]
-"""A free subnet, the given one if it is."""
+
+@dataclass(frozen=True, slots=True)
+class Choose:
+    """`subnet` finds a free pool, the given one if it is; `subnet6` an IPv6 prefix, empty where there is no IPv6."""
+
+    subnet: Callable[[str | None], str]
+    subnet6: Callable[[], str] = str
 
 
 async def identify(
-    store: Store, config: Config, *, choose: ChooseSubnet, runtime: str, platform: str, now: Timestamp
+    store: Store, config: Config, *, choose: Choose, runtime: str, platform: str, now: Timestamp
 ) -> Node:
     """This node's document, not stored yet. A stored name or subnet stays while instances of the node exist.
 
@@ -38,16 +44,23 @@ async def identify(
         _refuse_change("subnet", kept.subnet, config.subnet or kept.subnet, used)
         subnet = kept.subnet
     else:
-        subnet = config.subnet or choose(kept.subnet if kept is not None else None)
+        subnet = config.subnet or choose.subnet(kept.subnet if kept is not None else None)
     return Node(
         id=name,
         subnet=subnet,
+        subnet6=_subnet6(config, kept if used else None, choose),
         platform=platform,
         cpus=float(len(os.sched_getaffinity(0))),
         memory=os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"),
         runtime=runtime,
         seen_at=now,
     )
+
+
+def _subnet6(config: Config, used: Node | None, choose: Choose) -> str:
+    if not config.ipv6:
+        return ""
+    return used.subnet6 if used is not None and used.subnet6 else choose.subnet6()
 
 
 def host_name() -> str:
@@ -59,6 +72,9 @@ async def forget_others(store: Store, node: Node) -> None:
     """Take away the documents of this single node's earlier names: nothing of them is left."""
     listing = await store.list(keys.NODES)
     stale = [item.key for item in listing.items if item.key != keys.node(node.id)]
+    for prefix in (keys.NETWORKS, keys.PORTS):
+        items = (await store.list(prefix)).items
+        stale += [item.key for item in items if item.key.removeprefix(prefix).partition("/")[0] != node.id]
     if stale:
         await store.commit(deletes=stale)
 

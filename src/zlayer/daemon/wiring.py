@@ -7,13 +7,14 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import structlog
 
 from zlayer.agent.perform import Machine
 from zlayer.daemon.config import Config
-from zlayer.daemon.identity import forget_others, identify
+from zlayer.daemon.identity import Choose, forget_others, identify
 from zlayer.daemon.runtimes import probe_runtimes
 from zlayer.image.layers import LayerStore
 from zlayer.image.local import LocalImages
@@ -23,9 +24,11 @@ from zlayer.model.base import Timestamp
 from zlayer.model.errors import Unavailable
 from zlayer.model.instance import Node
 from zlayer.model.paths import Paths
-from zlayer.network.bridge import BridgeNetwork, host_routes
-from zlayer.network.names import bridge_name
-from zlayer.network.subnet import choose_subnet, preferred_subnet
+from zlayer.network.bridge import BridgeNetwork
+from zlayer.network.bridges import foreign
+from zlayer.network.netlink import Netlink
+from zlayer.network.rules import Site
+from zlayer.network.subnet import choose_subnet, choose_subnet6, preferred_subnet
 from zlayer.runtime.contract import Runtime
 from zlayer.runtime.oci.driver import OciRuntime
 from zlayer.store.contract import Store
@@ -63,13 +66,13 @@ async def drivers(paths: Paths, config: Config) -> AsyncIterator[Drivers]:
         node = await identify(
             store,
             config,
-            choose=partial(_free_subnet, short),
+            choose=Choose(partial(_free_subnet, short), partial(_free_subnet6, short)),
             runtime=f"oci:{engine}",
             platform=str(own()),
             now=Timestamp(time.time()),
         )
         await forget_others(store, node)
-        network = BridgeNetwork(short, paths.run, node.subnet)
+        network = BridgeNetwork(Site(short, node.subnet, node.subnet6), paths.run)
         stack.callback(network.close)
         await network.ensure()
         images = LocalImages(paths.root, config.registries)
@@ -87,4 +90,17 @@ async def _working(runtime: Runtime) -> str:
 
 
 def _free_subnet(short: str, kept: str | None) -> str:
-    return choose_subnet(kept or preferred_subnet(short), host_routes(besides=bridge_name(short)))
+    return choose_subnet(kept or preferred_subnet(short), _foreign(short))
+
+
+def _free_subnet6(short: str) -> str:
+    """Empty where the kernel has no IPv6, or it is turned off."""
+    off = Path("/proc/sys/net/ipv6/conf/all/disable_ipv6")
+    if not off.exists() or off.read_text().strip() != "0":
+        return ""
+    return choose_subnet6(short, _foreign(short))
+
+
+def _foreign(short: str) -> list[str]:
+    with Netlink() as netlink:
+        return foreign(netlink, Site(short, ""))

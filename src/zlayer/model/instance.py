@@ -85,7 +85,9 @@ class Instance(Document):
     unplaced: str = ""
     """Why it has no node yet, for people; empty once it has."""
     address: str | None = None
-    """IPv4 in the node's container subnet, chosen with the node; None for host and none networking."""
+    """IPv4 in a block of its deployment's network, chosen with the node; None for other than bridge networking."""
+    shares: str | None = None
+    """Id of the instance whose network namespace it shares, chosen with the node; `address` is then the other's."""
     attempt: int = 0
     """How many instances came before it in this slot because one ended: the restart count."""
     failures: int = 0
@@ -180,7 +182,9 @@ class Node(Document):
     schema_version: int = 1
     id: str
     subnet: str
-    """IPv4 container subnet of this node in CIDR form; the first address is the bridge."""
+    """The pool this node's containers get their IPv4 addresses from, in CIDR form; deployments get blocks of it."""
+    subnet6: str = ""
+    """The RFC 4193 /48 their IPv6 addresses are in; empty where the node has no IPv6."""
     platform: str
     """`os/arch[/variant]`."""
     cpus: float

@@ -38,3 +38,11 @@ def node(node_id: str) -> str:
 def address(node_id: str, ip: str) -> str:
     """Guards that an address is given once: the value is the instance id as a JSON string."""
     return f"{ADDRESSES}{node_id}/{ip}"
+
+
+def network(node_id: str, deployment_name: str) -> str:
+    return f"{NETWORKS}{node_id}/{deployment_name}"
+
+
+def ports(node_id: str) -> str:
+    return f"{PORTS}{node_id}"

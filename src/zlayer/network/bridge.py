@@ -1,34 +1,44 @@
-"""`BridgeNetwork`: a Linux bridge per daemon, a veth per instance, masquerade to the outside.
+"""`BridgeNetwork`: a Linux bridge per deployment, a veth per instance, one nftables table between them and the world.
 
-Nothing is remembered here: the pins below `run/netns` and the kernel are the state, so a daemon killed anywhere
-simply calls again. Guarantees beyond the contract: `attach` makes a missing bridge first; an address always has the
-same MAC; a container reaches its own address through the host (hairpin).
+What is remembered here is only what was applied last, to change as little as may be; the pins below `run/netns` and
+the kernel are the state, so a daemon killed anywhere simply calls again. Guarantees beyond the contract: an address
+always has the same MAC; a container reaches its own address through the host (hairpin).
 """
 
 from __future__ import annotations
 
+import asyncio
 import errno
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
+from ipaddress import IPv4Network, ip_address
 from pathlib import Path
 from typing import TypeVar
 
-from zlayer.model.errors import Conflict, Exhausted, Failed, Invalid, Unavailable, ZlayerError
-from zlayer.network import links, names, netns, nft
+from zlayer.model.addressing import address6, block_of, gateway
+from zlayer.model.errors import Conflict, Exhausted, Failed, Invalid, NotFound, Unavailable, ZlayerError
+from zlayer.model.fabric import Fabric, Subnet
+from zlayer.network import bridges, inet, links, names, netns
 from zlayer.network.contract import Attachment
+from zlayer.network.loom import Loom
 from zlayer.network.netlink import Netlink
-from zlayer.network.subnet import overlapping, parse_subnet
+from zlayer.network.rules import Site
+from zlayer.network.subnet import parse_subnet
 from zlayer.network.thread import Host, KernelThread
+from zlayer.network.watch import Watch
 
-DEFAULT_MTU = 1500
 UNLINKERS = 16
+SETTLE = 0.01
+"""Seconds after a first notice in which the rest of a change arrives: one look for all of it."""
 T = TypeVar("T")
 
 NAMESPACE_SYSCTLS = (
     ("net/ipv4/ip_unprivileged_port_start", "0"),  # port 80 without root, as docker allows: nobody else is in there
-    ("net/ipv6/conf/default/disable_ipv6", "1"),  # eth0 only: no router solicitations from every instance
 )
+WITHOUT_IPV6 = (("net/ipv6/conf/default/disable_ipv6", "1"),)
+WITH_IPV6 = (("net/ipv6/conf/default/accept_ra", "0"),)  # eth0 only, and its address is given
 
 
 class BridgeNetwork:
@@ -37,27 +47,43 @@ class BridgeNetwork:
     `host` is the namespace that plays the host, None for the process's own. Call `close` when done with it.
     """
 
-    def __init__(
-        self, short_id: str, run: Path, subnet: str, mtu: int | None = None, *, host: Path | None = None
-    ) -> None:
-        self._id = names.check_short_id(short_id)
-        self._subnet = parse_subnet(subnet)
-        self._gateway = str(self._subnet.network_address + 1)
-        self._bridge = names.bridge_name(short_id)
+    def __init__(self, site: Site, run: Path, mtu: int | None = None, *, host: Path | None = None) -> None:
+        names.check_short_id(site.id)
+        parse_subnet(site.pool)
+        self._site = site
         self._pins = run / "netns"
-        self._mtu = mtu
         self._thread = KernelThread(host)
         self._aside = ThreadPoolExecutor(UNLINKERS, thread_name_prefix="zlayer-unlink")
+        self._loom = Loom(site, mtu, self._aside)
+        self._watch: Watch | None = None
 
     async def ensure(self) -> None:
-        await self._call(self._ensure)
+        await self._call(self._loom.ensure)
 
-    async def attach(self, owner: str, address: str | None) -> Attachment:
+    async def apply(self, fabric: Fabric) -> None:
+        taken = await self._call(lambda host: self._loom.apply(host, fabric))
+        if taken:
+            raise Conflict(
+                "; ".join(taken), hint="stop that program, or publish another port (host_port 0: the node picks one)"
+            )
+
+    async def attach(self, owner: str, address: str | None, subnet: Subnet | None = None) -> Attachment:
         pin = self._pins / names.check_owner(owner)
-        if address is not None:
-            self._check_address(address)
-        await self._call(lambda host: self._attach(host, owner, address))
-        return Attachment(owner, pin, address, self._gateway if address else None)
+        if address is None or subnet is None:
+            if address is not None:
+                raise Invalid(f"{address} is of no network", hint="give the subnet the address is in")
+            await self._call(lambda host: self._isolate(host, owner))
+            return Attachment(owner, pin, None, None)
+        check_address(subnet, address)
+        await self._call(lambda host: self._attach(host, owner, address, subnet))
+        gateway6 = gateway(subnet.blocks6[0]) if subnet.blocks6 else None
+        return Attachment(owner, pin, address, gateway(subnet.blocks[0]), address6(subnet, address), gateway6)
+
+    async def join(self, owner: str) -> Attachment:
+        pin = self._pins / names.check_owner(owner)
+        if not await self._call(lambda _: netns.is_pinned(pin)):
+            raise NotFound(f"{owner} has no network to share", hint="it must run: zlayer ps -c")
+        return Attachment(owner, pin, None, None)
 
     async def detach(self, owner: str) -> None:
         names.check_owner(owner)
@@ -69,9 +95,27 @@ class BridgeNetwork:
     async def destroy(self) -> None:
         await self._call(self._destroy)
 
+    async def flows(self, addresses: Collection[str]) -> Mapping[str, int]:
+        return await self._call(lambda host: self._loom.flows(host, addresses))
+
+    async def disturbed(self) -> None:
+        if self._watch is None:
+            self._watch = await self._call(lambda _: self._loom.watch())
+            if not await self._call(self._loom.untouched):
+                return
+        watch = self._watch
+        while True:
+            await watch.stirred()
+            await asyncio.sleep(SETTLE)
+            if not await self._call(partial(self._loom.intact, touched=watch.take())):
+                return
+
     def close(self) -> None:
-        """Give the thread and its socket back; everything made stays. The last call."""
+        """Give the thread and its sockets back; everything made stays. The last call."""
+        if self._watch is not None:
+            self._watch.close()
         self._thread.close()
+        self._loom.close()
         self._aside.shutdown(wait=True)
 
     async def _call(self, work: Callable[[Host], T]) -> T:
@@ -80,108 +124,81 @@ class BridgeNetwork:
         except OSError as error:
             raise _told(error) from error
 
-    def _check_address(self, address: str) -> None:
-        try:
-            inside = parse_subnet(f"{address}/32").subnet_of(self._subnet)
-        except Invalid:
-            inside = False
-        reserved = {self._gateway, str(self._subnet.network_address), str(self._subnet.broadcast_address)}
-        if not inside or address in reserved:
-            raise Invalid(
-                f"{address} is no address for a container in {self._subnet}",
-                hint=f"use one of {self._subnet} other than the first, the last and the bridge's {self._gateway}",
-            )
-
     # below: in the kernel thread
 
-    def _ensure(self, host: Host) -> None:
-        self._pins.mkdir(mode=0o700, parents=True, exist_ok=True)
-        bridge = self._ensure_bridge(host.netlink)
-        netns.set_sysctl("net/ipv4/ip_forward", "1")
-        table = names.table_name(self._id)
-        nft.ensure(table, nft.ruleset(table, self._bridge, str(self._subnet)))
-        ours = {names.veth_name(self._id, owner) for owner in netns.pinned(self._pins)}
-        for link in links.links(host.netlink, kind="veth"):
-            if link.name in ours and link.master != bridge.index:
-                self._plug(host.netlink, link, bridge.index)
-
-    def _ensure_bridge(self, netlink: Netlink) -> links.Link:
-        bridge = links.get_link(netlink, self._bridge)
-        if bridge is None:
-            self._refuse_overlap(netlink)
-            mac, mtu = names.mac_of(self._gateway), self._mtu or uplink_mtu(netlink)
-            links.add_bridge(netlink, self._bridge, mac=mac, mtu=mtu)
-            bridge = links.get_link(netlink, self._bridge)
-            assert bridge is not None
-        elif not bridge.up:
-            links.set_link(netlink, bridge.index)
-        wanted = f"{self._gateway}/{self._subnet.prefixlen}"
-        present = links.addresses(netlink, bridge.index)
-        if wanted not in present:
-            links.add_address(netlink, bridge.index, wanted)
-        for stale in present - {wanted}:
-            links.delete_address(netlink, bridge.index, stale)
-        return bridge
-
-    def _refuse_overlap(self, netlink: Netlink) -> None:
-        if clash := overlapping(str(self._subnet), host_routes(netlink)):
-            raise Conflict(
-                f"the host already routes {clash}, which overlaps the container subnet {self._subnet}",
-                hint='choose another in config.toml, for example:  [network]  subnet = "10.99.0.0/20"',
-            )
-
-    def _attach(self, host: Host, owner: str, address: str | None) -> None:
-        bridge = links.get_link(host.netlink, self._bridge)
-        if bridge is None:
-            self._ensure(host)
-            bridge = links.get_link(host.netlink, self._bridge)
-            assert bridge is not None
+    def _pin(self, host: Host, owner: str) -> bool:
+        """The owner's namespace, made if need be; True when it was."""
         pin = self._pins / owner
-        fresh = not netns.is_pinned(pin)
-        if fresh:
-            self._pins.mkdir(mode=0o700, parents=True, exist_ok=True)
-            netns.create(pin, host.home)
-        veth, group = names.veth_name(self._id, owner), names.link_group(self._id)
-        with netns.inside(pin, host.home) as namespace, Netlink() as inner:
-            for name, value in NAMESPACE_SYSCTLS:
-                with suppress(FileNotFoundError):  # a kernel without IPv6
-                    netns.set_sysctl(name, value)
-            if address is None:
-                links.delete_link(host.netlink, veth)
-                links.set_link(inner, links.LOOPBACK)
-                return
+        if netns.is_pinned(pin):
+            return False
+        self._pins.mkdir(mode=0o700, parents=True, exist_ok=True)
+        netns.create(pin, host.home)
+        return True
+
+    def _isolate(self, host: Host, owner: str) -> None:
+        self._pin(host, owner)
+        with netns.inside(self._pins / owner, host.home), Netlink() as inner:
+            _set(*NAMESPACE_SYSCTLS, *WITHOUT_IPV6)
+            links.delete_link(host.netlink, names.veth_name(self._site.id, owner))
+            links.set_link(inner, links.LOOPBACK)
+
+    def _attach(self, host: Host, owner: str, address: str, subnet: Subnet) -> None:
+        bridge = self._loom.bridge(host, subnet)
+        fresh = self._pin(host, owner)
+        block = block_of(subnet, address)
+        assert block is not None
+        own = [f"{address}/{IPv4Network(subnet.blocks[block]).prefixlen}"]
+        via = [gateway(subnet.blocks[block])]
+        if (other := address6(subnet, address)) is not None:
+            own.append(f"{other}/64")
+            via.append(gateway(subnet.blocks6[block]))
+        veth, group = names.veth_name(self._site.id, owner), names.link_group(self._site.id, subnet.number)
+        with netns.inside(self._pins / owner, host.home) as namespace, Netlink() as inner:
+            _set(*NAMESPACE_SYSCTLS, *(WITH_IPV6 if other is not None else WITHOUT_IPV6))
             pair = links.Veth(veth, "eth0", names.mac_of(address), bridge.mtu, group, bridge.index)
             if fresh or not _whole(host.netlink, inner, pair):
                 _connect(host.netlink, inner, pair, namespace)
-            self._bring_up(host.netlink, inner, pair, address)
-
-    def _bring_up(self, netlink: Netlink, inner: Netlink, pair: links.Veth, address: str) -> None:
-        near, far = links.get_link(netlink, pair.name), links.get_link(inner, pair.peer)
-        assert near is not None
-        assert far is not None
-        self._plug(netlink, near, pair.master)
-        links.configure(inner, far.index, f"{address}/{self._subnet.prefixlen}", self._gateway)
-
-    @staticmethod
-    def _plug(netlink: Netlink, near: links.Link, bridge: int) -> None:
-        if near.master != bridge:
-            links.enslave(netlink, near.index, bridge)
-        links.open_port(netlink, near.index)
+            near, far = links.get_link(host.netlink, pair.name), links.get_link(inner, pair.peer)
+            assert near is not None
+            assert far is not None
+            bridges.plug(host.netlink, near, bridge.index, group)
+            inet.configure(inner, far.index, own, via)
 
     def _detach(self, host: Host, owner: str) -> None:
-        veth = links.get_link(host.netlink, names.veth_name(self._id, owner))
+        veth = links.get_link(host.netlink, names.veth_name(self._site.id, owner))
         if veth is not None:
             links.delete_link_early(veth.index, self._aside)
         netns.destroy(self._pins / owner)
 
     def _destroy(self, host: Host) -> None:
-        links.delete_group(host.netlink, names.link_group(self._id))
+        self._loom.destroy(host)
         if self._pins.is_dir():
             for pin in self._pins.iterdir():
                 netns.destroy(pin)
             self._pins.rmdir()
-        links.delete_link(host.netlink, self._bridge)
-        nft.run(nft.removal(names.table_name(self._id)))
+
+
+def check_address(subnet: Subnet, address: str) -> None:
+    """Raises `Invalid` for anything that is no container's address in the subnet."""
+    try:
+        number = block_of(subnet, address)
+    except ValueError:
+        number = None
+    reserved: set[str] = set()
+    if number is not None:
+        block = IPv4Network(subnet.blocks[number])
+        reserved = {gateway(str(block)), str(block.network_address), str(block.broadcast_address)}
+    if number is None or str(ip_address(address)) in reserved:
+        raise Invalid(
+            f"{address} is no address for a container in {', '.join(subnet.blocks)}",
+            hint="use one of these blocks, other than its first, its second (the bridge's) and its last",
+        )
+
+
+def _set(*sysctls: tuple[str, str]) -> None:
+    for name, value in sysctls:
+        with suppress(FileNotFoundError):  # a kernel without IPv6
+            netns.set_sysctl(name, value)
 
 
 def _whole(netlink: Netlink, inner: Netlink, pair: links.Veth) -> bool:
@@ -198,25 +215,6 @@ def _connect(netlink: Netlink, inner: Netlink, pair: links.Veth, namespace: int)
         links.delete_link(netlink, pair.name)
         links.delete_link(inner, pair.peer)
         links.add_veth(netlink, pair, namespace)
-
-
-def uplink_mtu(netlink: Netlink) -> int:
-    """The MTU of the default route's device, 1500 without one."""
-    defaults = [route for route in links.routes(netlink) if route.destination == "0.0.0.0/0"]
-    if not defaults:
-        return DEFAULT_MTU
-    best = min(defaults, key=lambda route: route.priority)
-    return next((link.mtu for link in links.links(netlink) if link.index == best.link), DEFAULT_MTU)
-
-
-def host_routes(netlink: Netlink | None = None, *, besides: str = "") -> list[str]:
-    """Destinations the host routes, for `subnet.choose_subnet`; routes over the device `besides` are left out."""
-    if netlink is None:
-        with Netlink() as own:
-            return host_routes(own, besides=besides)
-    link = links.get_link(netlink, besides) if besides else None
-    skip = link.index if link else -1
-    return [route.destination for route in links.routes(netlink) if route.link != skip]
 
 
 def _told(error: OSError) -> ZlayerError:

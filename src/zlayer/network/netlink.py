@@ -68,13 +68,14 @@ def as_u32(payload: bytes) -> int:
 
 
 class Netlink:
-    """One NETLINK_ROUTE socket, opened in the calling thread's network namespace. Close it, or use `with`.
+    """One netlink socket, opened in the calling thread's network namespace. Close it, or use `with`.
 
-    `groups` is a mask of multicast groups (RTMGRP_LINK, ...) whose notices `notices` yields.
+    `groups` is a mask of multicast groups (RTMGRP_LINK, ...) whose notices `notices` yields. `protocol` is rtnetlink's,
+    or NETLINK_NETFILTER for nfnetlink, whose requests begin with a `struct nfgenmsg`.
     """
 
-    def __init__(self, groups: int = 0) -> None:
-        self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE)
+    def __init__(self, groups: int = 0, protocol: int = socket.NETLINK_ROUTE) -> None:
+        self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, protocol)
         self._sequence = 0
         for option in (NETLINK_CAP_ACK, NETLINK_EXT_ACK, NETLINK_GET_STRICT_CHK):
             try:

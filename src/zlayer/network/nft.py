@@ -23,44 +23,9 @@ COMMAND_SECONDS = 30
 _turn = threading.Lock()
 
 
-def ruleset(table: str, bridge: str, subnet: str) -> str:
-    """The table of a daemon, written as `nft list table` prints it.
-
-    Containers reach each other, the host and the world (masqueraded); from outside only answers and what was
-    published by destination NAT comes in.
-    """
-    return f"""table ip {table} {{
-    chain forward {{
-        type filter hook forward priority filter - 5; policy accept;
-        iifname "{bridge}" accept
-        oifname "{bridge}" ct state established,related accept
-        oifname "{bridge}" ct status dnat accept
-        oifname "{bridge}" drop
-    }}
-    chain postrouting {{
-        type nat hook postrouting priority srcnat; policy accept;
-        ip saddr {subnet} ip daddr != {subnet} oifname != "{bridge}" masquerade
-    }}
-}}
-"""
-
-
-def ensure(table: str, rules: str) -> None:
-    """`table` (of family ip) is exactly `rules`: replaced in one transaction unless it is so already.
-
-    Looking first costs 1 ms, replacing 10 to 20 (NAT hooks wait for grace periods). Errors as `run`.
-    """
-    try:
-        present = run(f"list table ip {table}")
-    except Failed:  # no such table yet
-        present = ""
-    if present.split() != rules.split():
-        run(removal(table) + rules)
-
-
 def removal(table: str) -> str:
     """Delete a table whether it is there or not: the empty one makes the `delete` succeed."""
-    return f"table ip {table} {{ }}\ndelete table ip {table}\n"
+    return f"table inet {table} {{ }}\ndelete table inet {table}\n"
 
 
 def run(commands: str) -> str:

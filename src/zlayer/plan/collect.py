@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
+from ipaddress import IPv4Address, IPv4Network
 
 from zlayer.model.instance import ONE_OFF, Deployment
+from zlayer.model.network import Network
 from zlayer.plan.seen import Seen
 
 KEEP_ENDED = 3
@@ -16,20 +18,28 @@ KEEP_EVENTS = 2000
 
 @dataclass(frozen=True, slots=True)
 class Collection:
-    """`remove`: ids to mark removed. `forget`: ids whose documents go. `addresses`: address keys to free."""
+    """`remove`: ids to mark removed. `forget`: ids whose documents go. `addresses`: address keys to free.
+
+    `networks`: those to give back, as `node/deployment`.
+    """
 
     remove: tuple[str, ...] = ()
     forget: tuple[str, ...] = ()
     addresses: tuple[str, ...] = ()
     deployments: tuple[str, ...] = ()
+    networks: tuple[str, ...] = ()
 
 
 def collect(
     deployments: Mapping[str, Deployment],
     instances: Mapping[str, Seen],
     addresses: Mapping[str, str],
+    networks: Mapping[str, Network] | None = None,
 ) -> Collection:
-    """`addresses` maps `node/ip` to the instance id that holds it. Nothing that is wanted or unreleased is touched."""
+    """`addresses` maps `node/ip` to the instance id that holds it, `networks` are by `node/deployment`.
+
+    Nothing that is wanted or unreleased is touched.
+    """
     forget = {one.id for one in instances.values() if _forgettable(one)}
     freed = [key for key, owner in addresses.items() if owner in forget or _free(owner, instances)]
     alive = {one.instance.deployment for one in instances.values() if one.id not in forget}
@@ -39,7 +49,21 @@ def collect(
         forget=tuple(sorted(forget)),
         addresses=tuple(sorted(freed)),
         deployments=tuple(sorted(done)),
+        networks=tuple(sorted(_idle(networks or {}, deployments.keys() - set(done), addresses.keys() - set(freed)))),
     )
+
+
+def _idle(networks: Mapping[str, Network], deployments: Set[str], addresses: Iterable[str]) -> Sequence[str]:
+    """Of deployments that are gone, without an address in use. One-offs keep theirs: the next one is soon."""
+    leaving = {k: n for k, n in networks.items() if n.deployment != ONE_OFF and n.deployment not in deployments}
+    if not leaving:
+        return ()
+    held = [(node, IPv4Address(ip)) for node, _, ip in (key.partition("/") for key in addresses)]
+    return [key for key, one in leaving.items() if not any(_holds(one, node, ip) for node, ip in held)]
+
+
+def _holds(network: Network, node: str, address: IPv4Address) -> bool:
+    return node == network.node and any(address in IPv4Network(block) for block in network.blocks)
 
 
 def _forgettable(one: Seen) -> bool:

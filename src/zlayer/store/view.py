@@ -19,6 +19,7 @@ from anyio.abc import TaskGroup
 from zlayer.model import keys
 from zlayer.model.errors import Compacted, Unavailable
 from zlayer.model.instance import Deployment, Instance, InstanceStatus, Node
+from zlayer.model.network import Network, Ports
 from zlayer.model.seen import Seen
 from zlayer.store.contract import Item, Store
 from zlayer.store.documents import decoder, read
@@ -27,6 +28,8 @@ _read_deployment = decoder(Deployment)
 _read_instance = decoder(Instance)
 _read_instancestatus = decoder(InstanceStatus)
 _read_node = decoder(Node)
+_read_network = decoder(Network)
+_read_ports = decoder(Ports)
 
 log = structlog.get_logger(__name__)
 
@@ -36,18 +39,23 @@ _KINDS: dict[str, Callable[[bytes], Any]] = {  # Any: each prefix has its own do
     keys.STATUS: _read_instancestatus,
     keys.NODES: _read_node,
     keys.ADDRESSES: json.loads,
+    keys.NETWORKS: _read_network,
+    keys.PORTS: _read_ports,
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """`instances` by deployment, then by id. `addresses` maps `node/ip` to the instance id. Do not change the maps."""
+    """`instances` by deployment, then by id. `addresses` maps `node/ip` to the instance id, `networks` are by
+    `node/deployment`, `ports` by node. Do not change the maps."""
 
     revision: int
     deployments: Mapping[str, Deployment]
     instances: Mapping[str, Mapping[str, Seen]]
     nodes: Mapping[str, Node]
     addresses: Mapping[str, str]
+    networks: Mapping[str, Network] = field(default_factory=dict)
+    ports: Mapping[str, Ports] = field(default_factory=dict)
 
     def all(self) -> dict[str, Seen]:
         return {key: seen for group in self.instances.values() for key, seen in group.items()}
@@ -145,6 +153,8 @@ class View:
                 instances=dict(self._tables.groups),
                 nodes=dict(documents[keys.NODES]),
                 addresses=dict(documents[keys.ADDRESSES]),
+                networks=dict(documents[keys.NETWORKS]),
+                ports=dict(documents[keys.PORTS]),
             )
         return self._picture
 

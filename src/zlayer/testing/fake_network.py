@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -12,7 +12,9 @@ from typing import Literal
 import anyio
 import anyio.lowlevel
 
-from zlayer.model.errors import Invalid
+from zlayer.model.addressing import address6, block_of, gateway
+from zlayer.model.errors import Conflict, Invalid, NotFound
+from zlayer.model.fabric import Fabric, Subnet
 from zlayer.network.contract import Attachment
 
 When = Literal["before", "after"]
@@ -25,13 +27,22 @@ class FakeFabric:
     `fault` is called with (operation, owner, "before" | "after") around every effect and may raise.
     """
 
-    subnet: str = "10.64.0.0/20"
     run: Path = Path("/fake/run")
     attach_seconds: float = 0.0
     fault: Callable[[str, str, When], None] = lambda _operation, _owner, _when: None
     attached: dict[str, str | None] = field(default_factory=dict)
     """Owner -> address, for every namespace there is."""
+    homes: dict[str, Subnet] = field(default_factory=dict)
+    """Owner -> the subnet it is attached to."""
     ready: bool = False
+    applied: Fabric = field(default_factory=Fabric)
+    """What is in force, without what was refused."""
+    taken: set[tuple[str, int]] = field(default_factory=set)
+    """(transport, port) of the node that are another program's."""
+    living: dict[str, int] = field(default_factory=dict)
+    """Connections through forwards, by the address they go to."""
+    disturbance: anyio.Event = field(default_factory=anyio.Event)
+    """Set it to have `disturbed` return."""
     calls: list[tuple[str, str]] = field(default_factory=list)
     """(operation, owner) in order, as they took effect."""
     attaches: Counter[str] = field(default_factory=Counter)
@@ -54,14 +65,30 @@ class FakeNetwork:
         self.fabric.ready = True
         self.fabric.fault("ensure", "", "after")
 
-    async def attach(self, owner: str, address: str | None) -> Attachment:
+    async def apply(self, fabric: Fabric) -> None:
+        kernel = self.fabric
+        kernel.fault("apply", "", "before")
+        await anyio.lowlevel.checkpoint()
+        refused = [one for one in fabric.forwards if (one.transport, one.port) in kernel.taken]
+        kernel.ready = True
+        kernel.applied = Fabric(
+            fabric.revision,
+            fabric.subnets,
+            fabric.reaches,
+            tuple(one for one in fabric.forwards if one not in refused),
+        )
+        kernel.fault("apply", "", "after")
+        if refused:
+            raise Conflict(
+                "; ".join(f"{one.transport} port {one.port} is in use by another program" for one in refused)
+            )
+
+    async def attach(self, owner: str, address: str | None, subnet: Subnet | None = None) -> Attachment:
         fabric = self.fabric
-        network = ipaddress.IPv4Network(fabric.subnet)
-        gateway = str(network.network_address + 1)
         if not owner or owner.startswith(".") or "/" in owner or len(owner) > 200:
             raise Invalid(f"{owner!r} cannot name a network namespace")
-        if address is not None and not _usable(network, address):
-            raise Invalid(f"{address} is no address for a container in {network}")
+        if address is not None and (subnet is None or not _usable(subnet, address)):
+            raise Invalid(f"{address} is no address for a container in {subnet}")
         fabric.fault("attach", owner, "before")
         await anyio.sleep(fabric.attach_seconds)
         fabric.ready = True
@@ -70,8 +97,21 @@ class FakeNetwork:
             fabric.attached[owner] = address
             fabric.attaches[owner] += 1
             fabric.took("attach", owner)
+        pin = fabric.run / "netns" / owner
+        if address is None or subnet is None:
+            fabric.homes.pop(owner, None)
+            fabric.fault("attach", owner, "after")
+            return Attachment(owner, pin, None, None)
+        fabric.homes[owner] = subnet
         fabric.fault("attach", owner, "after")
-        return Attachment(owner, fabric.run / "netns" / owner, address, gateway if address else None)
+        gateway6 = gateway(subnet.blocks6[0]) if subnet.blocks6 else None
+        return Attachment(owner, pin, address, gateway(subnet.blocks[0]), address6(subnet, address), gateway6)
+
+    async def join(self, owner: str) -> Attachment:
+        await anyio.lowlevel.checkpoint()
+        if owner not in self.fabric.attached:
+            raise NotFound(f"{owner} has no network to share")
+        return Attachment(owner, self.fabric.run / "netns" / owner, None, None)
 
     def _note_clash(self, owner: str, address: str | None) -> None:
         for holder, held in self.fabric.attached.items():
@@ -83,22 +123,36 @@ class FakeNetwork:
         await anyio.lowlevel.checkpoint()
         if owner in self.fabric.attached:
             del self.fabric.attached[owner]
+            self.fabric.homes.pop(owner, None)
             self.fabric.took("detach", owner)
         self.fabric.fault("detach", owner, "after")
 
     async def list(self) -> Sequence[str]:
         return sorted(self.fabric.attached)
 
+    async def flows(self, addresses: Collection[str]) -> Mapping[str, int]:
+        await anyio.lowlevel.checkpoint()
+        return {one: number for one, number in self.fabric.living.items() if one in addresses and number}
+
+    async def disturbed(self) -> None:
+        await self.fabric.disturbance.wait()
+        self.fabric.disturbance = anyio.Event()
+
     async def destroy(self) -> None:
         await anyio.lowlevel.checkpoint()
         self.fabric.attached.clear()
+        self.fabric.homes.clear()
+        self.fabric.applied = Fabric()
         self.fabric.ready = False
 
 
-def _usable(network: ipaddress.IPv4Network, address: str) -> bool:
+def _usable(subnet: Subnet, address: str) -> bool:
     try:
-        given = ipaddress.IPv4Address(address)
+        number = block_of(subnet, address)
     except ValueError:
         return False
-    reserved = (network.network_address, network.network_address + 1, network.broadcast_address)
-    return given in network and given not in reserved
+    if number is None:
+        return False
+    block = ipaddress.IPv4Network(subnet.blocks[number])
+    reserved = {str(block.network_address), gateway(str(block)), str(block.broadcast_address)}
+    return str(ipaddress.IPv4Address(address)) not in reserved

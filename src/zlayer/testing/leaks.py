@@ -1,9 +1,9 @@
-"""Counting what is left on a machine: mounts, cgroups, network namespaces, links, nft tables, processes.
+"""Counting what is left on a machine: mounts, cgroups, network namespaces, links, nft tables, routes, processes.
 
 A census is taken before and after, and compared. Only tests' directories and names made from a short id count, so
 other work on the machine does not disturb it; `data_dir` narrows it to one daemon and what lies below its directory.
 Reads only.
-Links and tables are those of the calling thread's network namespace.
+Links, tables and routes are those of the calling thread's network namespace.
 """
 
 from __future__ import annotations
@@ -17,11 +17,14 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from zlayer.model.paths import Paths
+from zlayer.network.inet import PROTOCOL, routes
+from zlayer.network.names import claim_priority
+from zlayer.network.netlink import Netlink
 
 CGROUPS = Path("/sys/fs/cgroup")
 OURS = re.compile(r"/zl[A-Za-z0-9_]{8}(?![A-Za-z0-9_])|/pytest-of-")
 """A test's directory: `mkdtemp(prefix="zl")` or pytest's own."""
-LINK = re.compile(r"zl[0-9a-f]{8}|v[0-9a-f]{14}")
+LINK = re.compile(r"zl[0-9a-f]{8}-[0-9a-f]{1,4}|v[0-9a-f]{14}")
 TABLE = re.compile(r"table \w+ (zlayer_\S+)")
 
 
@@ -34,6 +37,8 @@ class Census:
     netns: tuple[str, ...] = ()
     links: tuple[str, ...] = ()
     tables: tuple[str, ...] = ()
+    routes: tuple[str, ...] = ()
+    """Ranges that a daemon has claimed."""
     processes: tuple[str, ...] = ()
 
 
@@ -55,7 +60,7 @@ class Scope:
     def link(self, name: str) -> bool:
         if self.id is None:
             return bool(LINK.fullmatch(name))
-        return name == f"zl{self.id}" or (name.startswith(f"v{self.id[:4]}") and bool(LINK.fullmatch(name)))
+        return name.startswith(f"zl{self.id}-") or (name.startswith(f"v{self.id[:4]}") and bool(LINK.fullmatch(name)))
 
     def mentions(self, text: str) -> bool:
         return self.root in text if self.root else bool(OURS.search(text))
@@ -72,6 +77,7 @@ def snapshot_machine(data_dir: Path | None = None) -> Census:
         cgroups=_sorted(_cgroups(scope)),
         links=_sorted(name for _, name in socket.if_nameindex() if scope.link(name)),
         tables=_sorted(name for name in _tables() if scope.name(name)),
+        routes=_sorted(_claims(scope)),
         processes=_sorted(_processes(scope)),
     )
 
@@ -122,6 +128,14 @@ def _tables() -> list[str]:
     except FileNotFoundError:
         return []
     return TABLE.findall(listed.stdout)
+
+
+def _claims(scope: Scope) -> Iterator[str]:
+    with Netlink() as netlink:
+        for route in routes(netlink):
+            mine = scope.id is None or route.priority == claim_priority(scope.id)
+            if route.unreachable and route.protocol == PROTOCOL and mine:
+                yield f"{route.destination} metric {route.priority}"
 
 
 def _processes(scope: Scope) -> Iterator[str]:

@@ -44,7 +44,7 @@ def owed(paths: Paths, instances: Iterable[Mapping[str, Any]]) -> Holdings:
     return Holdings(
         mounts=running,
         namespaces=running,
-        links=frozenset({bridge_name(paths.id)} | {veth_name(paths.id, one) for one in running}),
+        links=frozenset(bridges(paths) | {veth_name(paths.id, one) for one in running}),
         cgroups=running,
         monitors=running,
         engine_states=running,
@@ -86,6 +86,13 @@ def addresses(paths: Paths) -> frozenset[str]:
     with closing(sqlite3.connect(f"file:{paths.state}?mode=ro", uri=True, timeout=5)) as db:
         rows = db.execute("SELECT key, value FROM item WHERE key GLOB '/addresses/*'").fetchall()
     return frozenset(f"{key.rpartition('/')[2]} {json.loads(value)}" for key, value in rows)
+
+
+def bridges(paths: Paths) -> set[str]:
+    """A bridge for every network that was given out."""
+    with closing(sqlite3.connect(f"file:{paths.state}?mode=ro", uri=True, timeout=5)) as db:
+        rows = db.execute("SELECT value FROM item WHERE key GLOB '/networks/*'").fetchall()
+    return {bridge_name(paths.id, json.loads(value)["number"]) for (value,) in rows}
 
 
 def _cgroups(paths: Paths, census: Census) -> frozenset[str]:

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -81,6 +82,7 @@ class Site:
         )
         log.close()
         self.until(lambda: self.cli("status", "--format", "json", check=False).returncode == 0, "the daemon answers")
+        self.until(lambda: any(name.startswith(f"zl{self.paths.id}-") for _, name in socket.if_nameindex()), "a bridge")
 
     def kill(self) -> None:
         """kill -9, and nothing else."""

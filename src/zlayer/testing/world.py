@@ -88,7 +88,7 @@ class World:
 
     def _node(self, root: Path, name: str, number: int) -> FakeNode:
         subnet = f"10.77.{number}.0/24"
-        made = FakeNode(node(name, subnet=subnet), Paths.of(root / name), FakeImages(), fabric=FakeFabric(subnet))
+        made = FakeNode(node(name, subnet=subnet), Paths.of(root / name), FakeImages(), fabric=FakeFabric())
         made.machine.fault = self._fault(made)
         made.fabric.fault = self._fault(made)
         return made
@@ -176,8 +176,25 @@ class World:
     def promises(self) -> list[str]:
         """Broken promises: never two processes under one id, never one address twice."""
         broken = [f"addresses clashed: {n.fabric.clashes}" for n in self.nodes if n.fabric.clashes]
+        broken += self._shared_blocks()
         for one in self.nodes:
             broken += [f"{i} was made twice" for i in one.machine.creates if one.machine.most_at_once(i) > 1]
+        return broken
+
+    def _shared_blocks(self) -> list[str]:
+        """Blocks that two networks of a node have, and instances attached to another deployment's network."""
+        broken: list[str] = []
+        given: dict[tuple[str, str], str] = {}
+        for network in self.picture().networks.values():
+            for block in network.blocks:
+                other = given.setdefault((network.node, block), network.deployment)
+                if other != network.deployment:
+                    broken.append(f"{block} of {network.node} is {network.deployment}'s and {other}'s")
+        for one in self.nodes:
+            for owner, home in one.fabric.homes.items():
+                seen = self.picture().find(owner)
+                if seen is not None and seen.instance.deployment != home.name:
+                    broken.append(f"{owner} is attached to {home.name}")
         return broken
 
     def residue(self) -> list[str]:

@@ -103,7 +103,7 @@ def stack(tmp_path: Path) -> StackFactory:
                 runtime=FakeRuntime(machine),
                 images=images,
                 snapshots=FakeSnapshots({}),
-                network=FakeNetwork(FakeFabric("10.77.1.0/24")),
+                network=FakeNetwork(FakeFabric()),
                 paths=Paths.of(tmp_path),
                 clock=now,
             )

@@ -32,7 +32,7 @@ SUBNET = "10.77.1.0/24"
 async def fakes(paths: Paths, _config: Config) -> AsyncIterator[Drivers]:
     if sys.argv[3:] == ["broken"]:
         raise Unavailable("no OCI engine is installed", hint="apt install runc")
-    network = FakeNetwork(FakeFabric(SUBNET))
+    network = FakeNetwork(FakeFabric())
     machine = Machine(FakeRuntime(), FakeImages(), FakeSnapshots({}), network, paths, time.time)
     async with MemoryStore() as store:
         yield Drivers(store, machine, node("n1", subnet=SUBNET), probe)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from zlayer.daemon.config import Config
-from zlayer.daemon.identity import forget_others, host_name, identify
+from zlayer.daemon.identity import Choose, forget_others, host_name, identify
 from zlayer.model import keys
 from zlayer.model.base import Timestamp
 from zlayer.model.container import ContainerSpec
@@ -21,7 +21,7 @@ async def found(store: Store, config: Config | None = None) -> Node:
     return await identify(
         store,
         config or Config(),
-        choose=lambda kept: kept or "10.64.0.0/20",
+        choose=Choose(lambda kept: kept or "10.64.0.0/20", lambda: "fd7a::/48"),
         runtime="oci:runc 1.1",
         platform="linux/amd64",
         now=Timestamp(1),
@@ -74,3 +74,21 @@ async def test_they_may_not_while_instances_do(config: Config) -> None:
         with pytest.raises(Conflict) as caught:
             await found(store, config)
         assert "zlayer down" in caught.value.hint
+
+
+async def test_ipv6_is_kept_while_it_is_used_and_off_when_it_is_turned_off() -> None:
+    async with MemoryStore() as store:
+        assert (await found(store)).subnet6 == "fd7a::/48"
+        assert (await found(store, Config(ipv6=False))).subnet6 == ""
+        await put(store, node("first", subnet=KEPT, subnet6="fd01::/48"))
+        await put(store, used_by("first"))
+        assert (await found(store)).subnet6 == "fd01::/48"
+
+
+async def test_networks_and_ports_of_an_earlier_name_go_with_it() -> None:
+    async with MemoryStore() as store:
+        mine, stale = (keys.network(name, "shop") for name in ("first", "old"))
+        await store.commit({mine: b"1", stale: b"1", keys.ports("old"): b"1", keys.ports("first"): b"1"})
+        await forget_others(store, node("first"))
+        left = [item.key for item in (await store.list("/")).items]
+        assert left == [mine, keys.ports("first")]

@@ -31,3 +31,12 @@ def inside(host: Path) -> Callable[[Callable[[], T]], T]:
 def directory() -> Iterator[Path]:
     with short_directory() as made:
         yield made
+
+
+@pytest.fixture(scope="module")
+def inside_once() -> Iterator[Callable[[Callable[[], T]], T]]:
+    """As `inside`, one namespace for all examples of a property."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root: makes network namespaces")
+    with namespace() as made:
+        yield lambda work: run_inside(made, work)

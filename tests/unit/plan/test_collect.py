@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from zlayer.model.base import Timestamp
 from zlayer.model.instance import ONE_OFF, Instance, State
+from zlayer.model.network import Network
 from zlayer.plan.collect import KEEP_ENDED, KEEP_ONE_OFFS, collect
 from zlayer.plan.seen import Seen
 from zlayer.testing.builders import container, deployment, seen, service
@@ -62,3 +63,18 @@ def test_a_removed_deployment_goes_after_its_last_instance() -> None:
     assert collect({"shop": down}, by_id(left), {}).deployments == ()
     assert collect({"shop": down}, {}, {}).deployments == ("shop",)
     assert collect({"shop": deployment()}, {}, {}).deployments == ()
+
+
+def test_a_network_goes_with_its_deployments_last_address_and_one_offs_keep_theirs() -> None:
+    def network(name: str, number: int) -> Network:
+        return Network(node="n1", deployment=name, number=number, blocks=(f"10.0.0.{number * 64}/26",))
+
+    networks = {f"n1/{name}": network(name, n) for n, name in enumerate(("shop", "blog", ONE_OFF))}
+    up = {"shop": deployment()}
+    assert collect(up, {}, {}, networks).networks == ("n1/blog",)
+    held = {"n1/10.0.0.70": "a"}
+    using = by_id(seen(make("a", deployment="blog"), State.STOPPING))
+    assert collect(up, using, held, networks).networks == ()
+    assert collect(up, using, {"n2/10.0.0.70": "a"}, networks).networks == ("n1/blog",)
+    down = {"shop": deployment().model_copy(update={"desired": "removed"})}
+    assert collect(down, {}, {}, networks).networks == ("n1/blog", "n1/shop")

@@ -45,15 +45,19 @@ def test_mounts_and_pins_are_seen_with_and_without_a_data_directory() -> None:
 @needs_root
 def test_links_and_tables_of_the_threads_namespace_are_seen() -> None:
     def make() -> Census:
-        subprocess.run(["ip", "link", "add", "zl0123abcd", "type", "bridge"], check=True)
+        subprocess.run(["ip", "link", "add", "zl0123abcd-2a", "type", "bridge"], check=True)
         subprocess.run(["ip", "link", "add", "other0", "type", "bridge"], check=True)
-        subprocess.run(["nft", "add", "table", "ip", "zlayer_0123abcd"], check=True)
+        subprocess.run(["nft", "add", "table", "inet", "zlayer_0123abcd"], check=True)
+        claim = "ip route add unreachable 10.99.0.0/17 proto 122 metric 7"
+        subprocess.run(claim.split(), check=True)
+        subprocess.run([*claim.split()[:4], "10.98.0.0/17"], check=True)
         subprocess.run(["nft", "add", "table", "ip", "filter"], check=True)
         return snapshot_machine()
 
     with namespace() as host:
         seen = run_inside(host, make)
-    assert (seen.links, seen.tables) == (("zl0123abcd",), ("zlayer_0123abcd",))
+    assert (seen.links, seen.tables) == (("zl0123abcd-2a",), ("zlayer_0123abcd",))
+    assert seen.routes == ("10.99.0.0/17 metric 7",)
 
 
 @pytest.mark.root
