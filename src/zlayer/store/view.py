@@ -17,6 +17,7 @@ import structlog
 from anyio.abc import TaskGroup
 
 from zlayer.model import keys
+from zlayer.model.certificate import Order, StoredCertificate
 from zlayer.model.errors import Compacted, Unavailable
 from zlayer.model.instance import Deployment, Instance, InstanceStatus, Node
 from zlayer.model.seen import Seen
@@ -27,6 +28,8 @@ _read_deployment = decoder(Deployment)
 _read_instance = decoder(Instance)
 _read_instancestatus = decoder(InstanceStatus)
 _read_node = decoder(Node)
+_read_certificate = decoder(StoredCertificate)
+_read_order = decoder(Order)
 
 log = structlog.get_logger(__name__)
 
@@ -36,6 +39,8 @@ _KINDS: dict[str, Callable[[bytes], Any]] = {  # Any: each prefix has its own do
     keys.STATUS: _read_instancestatus,
     keys.NODES: _read_node,
     keys.ADDRESSES: json.loads,
+    keys.CERTIFICATES: _read_certificate,
+    keys.ORDERS: _read_order,
 }
 
 
@@ -48,6 +53,8 @@ class Picture:
     instances: Mapping[str, Mapping[str, Seen]]
     nodes: Mapping[str, Node]
     addresses: Mapping[str, str]
+    certificates: Mapping[str, StoredCertificate] = field(default_factory=dict)
+    orders: Mapping[str, Order] = field(default_factory=dict)
 
     def all(self) -> dict[str, Seen]:
         return {key: seen for group in self.instances.values() for key, seen in group.items()}
@@ -145,6 +152,8 @@ class View:
                 instances=dict(self._tables.groups),
                 nodes=dict(documents[keys.NODES]),
                 addresses=dict(documents[keys.ADDRESSES]),
+                certificates=dict(documents[keys.CERTIFICATES]),
+                orders=dict(documents[keys.ORDERS]),
             )
         return self._picture
 
