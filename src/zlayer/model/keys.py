@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+
 DEPLOYMENTS = "/deployments/"
 REVISIONS = "/revisions/"
 INSTANCES = "/instances/"
@@ -13,6 +15,10 @@ NETWORKS = "/networks/"
 PORTS = "/ports/"
 CERTIFICATES = "/certificates/"
 ACME = "/acme/"
+ACCOUNTS = "/acme/accounts/"
+ORDERS = "/acme/orders/"
+ISSUER = "/acme/issuer"
+"""Held under a lease by the one who talks to the CA."""
 
 
 def deployment(name: str) -> str:
@@ -33,6 +39,19 @@ def status(instance_id: str) -> str:
 
 def node(node_id: str) -> str:
     return f"{NODES}{node_id}"
+
+
+def certificate(name: str) -> str:
+    return f"{CERTIFICATES}{name}"
+
+
+def order(name: str) -> str:
+    return f"{ORDERS}{name}"
+
+
+def account(directory: str) -> str:
+    """Of a CA's directory URL, which is too long and free in form to be part of a key."""
+    return f"{ACCOUNTS}{hashlib.sha256(directory.encode()).hexdigest()[:16]}"
 
 
 def address(node_id: str, ip: str) -> str:

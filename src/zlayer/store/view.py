@@ -17,6 +17,7 @@ import structlog
 from anyio.abc import TaskGroup
 
 from zlayer.model import keys
+from zlayer.model.certificate import Order, StoredCertificate
 from zlayer.model.errors import Compacted, Unavailable
 from zlayer.model.instance import Deployment, Instance, InstanceStatus, Node
 from zlayer.model.network import Network, Ports
@@ -30,6 +31,8 @@ _read_instancestatus = decoder(InstanceStatus)
 _read_node = decoder(Node)
 _read_network = decoder(Network)
 _read_ports = decoder(Ports)
+_read_certificate = decoder(StoredCertificate)
+_read_order = decoder(Order)
 
 log = structlog.get_logger(__name__)
 
@@ -41,6 +44,8 @@ _KINDS: dict[str, Callable[[bytes], Any]] = {  # Any: each prefix has its own do
     keys.ADDRESSES: json.loads,
     keys.NETWORKS: _read_network,
     keys.PORTS: _read_ports,
+    keys.CERTIFICATES: _read_certificate,
+    keys.ORDERS: _read_order,
 }
 
 
@@ -56,6 +61,8 @@ class Picture:
     addresses: Mapping[str, str]
     networks: Mapping[str, Network] = field(default_factory=dict)
     ports: Mapping[str, Ports] = field(default_factory=dict)
+    certificates: Mapping[str, StoredCertificate] = field(default_factory=dict)
+    orders: Mapping[str, Order] = field(default_factory=dict)
 
     def all(self) -> dict[str, Seen]:
         return {key: seen for group in self.instances.values() for key, seen in group.items()}
@@ -155,6 +162,8 @@ class View:
                 addresses=dict(documents[keys.ADDRESSES]),
                 networks=dict(documents[keys.NETWORKS]),
                 ports=dict(documents[keys.PORTS]),
+                certificates=dict(documents[keys.CERTIFICATES]),
+                orders=dict(documents[keys.ORDERS]),
             )
         return self._picture
 

@@ -1,0 +1,223 @@
+"""Which certificates endpoints need, and what is to be done about each now and when.
+
+`needs` reads deployments, `decide` compares with what is stored. `after_success` and `after_failure` say what the
+store is to hold then, so that the whole course of a certificate is decided here and can be run without a CA.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from zlayer.model.base import Timestamp
+from zlayer.model.certificate import Facts, Order, StoredCertificate
+from zlayer.plan.backoff import delay
+from zlayer.plan.needs import Need
+
+DAY = 86_400.0
+KEEP_UNUSED = 7 * DAY
+"""A certificate nobody uses is kept so long: a deployment that comes back costs the CA nothing."""
+ORDER_LIFE = DAY
+LOOK_AT_FILES = 30.0
+SPARE = 1 / 3
+"""Of a certificate's life that is left when its successor is to be had; up to a twentieth more, spread by name."""
+ACME_BACKOFF = (300.0, 6 * 3600.0)
+"""First and longest pause: at most 4 tries in the first hour, for CAs allow 5 refused ones per name and hour."""
+LOCAL_BACKOFF = (5.0, 300.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Obtain:
+    """Get this one; where an order is in flight, go on with it."""
+
+    need: Need
+    reason: str
+    renewal: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """Look at the files of this one."""
+
+    need: Need
+
+
+@dataclass(frozen=True, slots=True)
+class Refuse:
+    """It cannot be had as it is asked for: tell."""
+
+    need: Need
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """Nothing to get, but this is to be known of it."""
+
+    name: str
+    note: str
+    unused_since: Timestamp | None
+
+
+@dataclass(frozen=True, slots=True)
+class Forget:
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Abandon:
+    """An order nobody wants any more, or of other names than are wanted now."""
+
+    name: str
+
+
+Action = Obtain | Read | Refuse | Mark | Forget | Abandon
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """`wake_at`: look again then, though nothing has changed."""
+
+    actions: tuple[Action, ...] = ()
+    wake_at: float | None = None
+
+
+@dataclass(slots=True)
+class _Draft:
+    actions: list[Action] = field(default_factory=list)
+    wakes: list[float] = field(default_factory=list)
+
+
+def decide(
+    wanted: Iterable[Need],
+    stored: Mapping[str, StoredCertificate],
+    orders: Mapping[str, Order],
+    now: float,
+) -> Decision:
+    """Everything that is due now, by name. Nothing is due when the stored certificates are what is wanted."""
+    draft, by_name = _Draft(), {need.name: need for need in wanted}
+    for name, need in sorted(by_name.items()):
+        _of_need(draft, need, stored.get(name), orders.get(name), now)
+    for name, document in sorted(stored.items()):
+        if name not in by_name:
+            _of_unused(draft, document, now)
+    draft.actions += [Abandon(name) for name in sorted(orders) if name not in by_name]
+    return Decision(tuple(draft.actions), min(draft.wakes, default=None))
+
+
+def _of_need(draft: _Draft, need: Need, document: StoredCertificate | None, order: Order | None, now: float) -> None:
+    if document is not None and (document.unused_since is not None or document.note != need.note):
+        draft.actions.append(Mark(need.name, need.note, None))
+    reason = "" if need.problem else due(need, document, now)
+    if order is not None and (not reason or not _fits(order, need, now)):
+        draft.actions.append(Abandon(need.name))
+    if need.problem:
+        if document is None or document.last_error != need.problem:
+            draft.actions.append(Refuse(need))
+    elif need.source == "files":
+        draft.actions.append(Read(need))
+        draft.wakes.append(now + LOOK_AT_FILES)
+    elif not reason:
+        assert document is not None
+        if document.renew_at is not None:
+            draft.wakes.append(document.renew_at)
+    elif document is not None and (at := _free_at(document)) > now:
+        draft.wakes.append(at)
+    else:
+        draft.actions.append(Obtain(need, reason, renewal=document is not None and document.usable))
+
+
+def due(need: Need, document: StoredCertificate | None, now: float) -> str:
+    """Why a certificate is to be had, back-off aside; empty where the stored one will do."""
+    if document is None or not document.usable:
+        return "there is none yet"
+    if set(need.names) - set(document.names):
+        return "it lacks names"
+    renew = document.renew_at is not None and document.renew_at <= now
+    if need.source != document.source:
+        kept = need.automatic and document.source == "acme" and not renew
+        return "" if kept else f"it is of another source ({document.source})"
+    if need.authority != document.authority:
+        return "another authority is to make it"
+    if document.asked_at > document.tried_at:
+        return "a user asked for it"
+    return "two thirds of its life are over" if renew else ""
+
+
+def _free_at(document: StoredCertificate) -> float:
+    """When the next try may be made."""
+    asked = document.asked_at > document.tried_at
+    after_failure = document.next_try if document.next_try is not None and not asked else 0.0
+    return max(after_failure, document.held_until or 0.0)
+
+
+def _fits(order: Order, need: Need, now: float) -> bool:
+    wanted = need.source == "acme" and order.directory == need.authority and order.names == need.names
+    return wanted and now - order.started_at < ORDER_LIFE
+
+
+def _of_unused(draft: _Draft, document: StoredCertificate, now: float) -> None:
+    if not document.usable:
+        draft.actions.append(Forget(document.name))
+    elif document.unused_since is None:
+        draft.actions.append(Mark(document.name, document.note, Timestamp(now)))
+    elif now >= document.unused_since + KEEP_UNUSED:
+        draft.actions.append(Forget(document.name))
+    else:
+        draft.wakes.append(document.unused_since + KEEP_UNUSED)
+
+
+def after_success(
+    need: Need, before: StoredCertificate | None, facts: Facts, pem: tuple[str, str], now: float
+) -> StoredCertificate:
+    """The document with a new chain and sealed key (`pem`)."""
+    chain, key = pem
+    return StoredCertificate(
+        name=need.name,
+        names=tuple(dict.fromkeys((*need.names, *facts.names))),
+        source=need.source,
+        chain=chain,
+        key=key,
+        issuer=facts.issuer,
+        authority=need.authority,
+        serial=facts.serial,
+        not_before=facts.not_before,
+        not_after=facts.not_after,
+        issued_at=Timestamp(now),
+        renew_at=None if need.source == "files" else renewal(need.name, facts, now),
+        tried_at=Timestamp(now),
+        asked_at=before.asked_at if before is not None else Timestamp(0),
+        note=need.note,
+    )
+
+
+def after_failure(
+    need: Need, before: StoredCertificate | None, error: str, now: float, retry_after: float | None = None
+) -> StoredCertificate:
+    """The document with what went wrong and when to try again; what works goes on working."""
+    known = before or StoredCertificate(name=need.name, names=need.names, source=need.source, note=need.note)
+    failures = known.failures + 1
+    first, limit = ACME_BACKOFF if need.source == "acme" else LOCAL_BACKOFF
+    if known.usable:
+        limit = min(limit, max(60.0, (known.not_after - known.not_before) / 20))
+    pause = 0.0 if need.problem else delay(failures, need.name, first=min(first, limit), limit=limit)
+    return known.model_copy(
+        update={
+            "last_error": error,
+            "failures": failures,
+            "tried_at": Timestamp(now),
+            "next_try": None if need.problem else Timestamp(now + pause),
+            "held_until": Timestamp(now + retry_after) if retry_after is not None else None,
+            "source": known.source if known.usable else need.source,
+        }
+    )
+
+
+def renewal(name: str, facts: Facts, now: float) -> Timestamp:
+    """When two thirds of its life are over, less up to a twentieth: many made at once are not renewed at once."""
+    start = facts.not_before
+    life = facts.not_after - start
+    seed = hashlib.sha256(f"{name}/{facts.serial}".encode()).digest()[:2]
+    at = start + life * (1 - SPARE - 0.05 * int.from_bytes(seed, "big") / 65536)
+    # Of one that reached us late in its life, two thirds of what is left; never at once, or we would order for ever.
+    return Timestamp(at if at > now else now + max(60.0, (facts.not_after - now) * (1 - SPARE)))
