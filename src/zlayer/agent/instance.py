@@ -357,8 +357,10 @@ class InstanceLoop:
                 self.tell()
 
     def _ready(self, health: str) -> None:
+        """`ready_at` starts anew after each break: whoever waits for a steady replica counts from then."""
+        broken = self.mood.health == "unhealthy"
         self.mood = Mood("healthy" if health == "healthy" else "none", "", self.mood.stopping)
-        if self.record.stage is Stage.STARTED and self.record.ready_at is None:
+        if self.record.stage is Stage.STARTED and (self.record.ready_at is None or broken):
             self._advance(replace(self.record, ready_at=Timestamp(self.shop.clock())))
         else:
             self.tell()

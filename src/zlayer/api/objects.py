@@ -39,7 +39,18 @@ class DeploymentSummary(Answer):
 
     name: str
     deployment: str
-    status: Literal["pending", "deploying", "running", "failed", "stopping", "stopped", "removing"]
+    status: Literal[
+        "pending",
+        "deploying",
+        "updating",
+        "paused",
+        "running",
+        "rolled_back",
+        "failed",
+        "stopping",
+        "stopped",
+        "removing",
+    ]
     message: str
     culprit: str
     """The instance to look at when it failed."""

@@ -13,19 +13,21 @@ from dataclasses import dataclass, field
 import anyio
 import structlog
 
+from zlayer.control.rollouts import reviewed
 from zlayer.model import keys
 from zlayer.model.base import Timestamp
 from zlayer.model.errors import Conflict, ZlayerError
 from zlayer.model.instance import Event, Instance
 from zlayer.model.network import Ports
-from zlayer.plan.actions import Create, Wait, Want
+from zlayer.plan.actions import Admit, Change, Create, Wait, Want
 from zlayer.plan.backoff import delay
 from zlayer.plan.collect import KEEP_EVENTS, Collection, collect
 from zlayer.plan.ipam import one_off_networks
 from zlayer.plan.placement import Ground, Place, place
 from zlayer.plan.ports import assign
-from zlayer.plan.rollout import rollout
+from zlayer.plan.rollout import decide
 from zlayer.plan.seen import Seen
+from zlayer.plan.update.look import grouped
 from zlayer.store.contract import Store
 from zlayer.store.documents import encode
 from zlayer.store.view import Picture, View, sharing
@@ -133,7 +135,7 @@ class Controllers:
     async def _turn(self, view: View, dirty: set[str]) -> int | None:
         """One commit with everything decided; its revision, or None when there was nothing to decide."""
         picture, now, batch = view.picture(), self._clock(), _Batch()
-        self._roll(view, picture, now, dirty, batch)
+        await self._roll(view, picture, now, dirty, batch)
         if not self._settle(view, picture, batch):
             self._place(view, picture, batch)
         self._publish(view, picture, batch)
@@ -144,32 +146,45 @@ class Controllers:
             return None
         return await self._store.commit(batch.puts, batch.deletes, batch.expect)
 
-    def _roll(self, view: View, picture: Picture, now: float, dirty: set[str], batch: _Batch) -> None:
+    async def _roll(self, view: View, picture: Picture, now: float, dirty: set[str], batch: _Batch) -> None:
         for name in sorted(dirty):
             deployment = picture.deployments.get(name)
             self._wake_at.pop(name, None)
             self.waits.pop(name, None)
             if deployment is None:
                 continue
-            decision = rollout(deployment, picture.of(name), now)
-            if decision.wake_at is not None:
-                self._wake_at[name] = anyio.current_time() + decision.wake_at - now
+            groups = grouped(picture.of(name))
+            verdict = await reviewed(self._store, deployment, groups, now)
+            decision = decide(verdict.deployment, groups, verdict.looks)
+            soonest = min((at for at in (decision.wake_at, verdict.wake_at) if at is not None), default=None)
+            if soonest is not None:
+                self._wake_at[name] = anyio.current_time() + soonest - now
             if decision.waits:
                 self.waits[name] = decision.waits
-            if decision.changes:
+            batch.puts.update(verdict.puts)
+            batch.expect.update(verdict.expect)
+            if decision.changes or verdict.puts:
                 batch.expect[keys.deployment(name)] = view.modified(keys.deployment(name))
             for change in decision.changes:
-                match change:
-                    case Create(instance=instance, reason=reason):
-                        batch.created.append(instance)
-                        self._put(view, batch, instance)
-                        self._event(batch, "instance.created", instance, reason, now)
-                    case Want(instance_id=instance_id, desired=desired, reason=reason, grace=grace):
-                        seen = picture.instances[name][instance_id]
-                        instance = seen.instance.model_copy(update={"desired": desired, "stop_grace": grace})
-                        self._put(view, batch, instance)
-                        if not seen.ended:  # of one that ended, its end has been told
-                            self._event(batch, f"instance.{desired}", instance, reason, now)
+                self._apply(view, batch, change, picture.instances.get(name, {}), now)
+
+    def _apply(self, view: View, batch: _Batch, change: Change, known: Mapping[str, Seen], now: float) -> None:
+        match change:
+            case Create(instance=instance, reason=reason):
+                batch.created.append(instance)
+                self._put(view, batch, instance)
+                self._event(batch, "instance.created", instance, reason, now)
+            case Admit(instance_id=instance_id, reason=reason):
+                let_go = {"held": False, "admitted_at": Timestamp(now)}
+                instance = known[instance_id].instance.model_copy(update=let_go)
+                self._put(view, batch, instance)
+                self._event(batch, "instance.admitted", instance, reason, now)
+            case Want(instance_id=instance_id, desired=desired, reason=reason, grace=grace):
+                seen = known[instance_id]
+                instance = seen.instance.model_copy(update={"desired": desired, "stop_grace": grace})
+                self._put(view, batch, instance)
+                if not seen.ended:  # of one that ended, its end has been told
+                    self._event(batch, f"instance.{desired}", instance, reason, now)
 
     def _put(self, view: View, batch: _Batch, instance: Instance) -> None:
         self._write(view, batch, keys.instance(instance.id), encode(instance))

@@ -4,45 +4,38 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
 from zlayer.control.pins import Local, Pins, Resolve
+from zlayer.control.updates import Deployed, Updates, resumed
+from zlayer.control.writer import DeploymentWriter, existing, staying
 from zlayer.model import keys
 from zlayer.model.base import Seconds, Timestamp
 from zlayer.model.container import ContainerSpec, PullPolicy
-from zlayer.model.errors import Conflict, Invalid, NotFound
-from zlayer.model.instance import ONE_OFF, Deployment, Event, Instance, InstanceStatus, Service
+from zlayer.model.errors import Conflict, Invalid, NotFound, Problem
+from zlayer.model.instance import ONE_OFF, Deployment, Instance, InstanceStatus, Service
 from zlayer.plan.compare import Difference, compare
+from zlayer.plan.history import carried
 from zlayer.plan.naming import instance_id
 from zlayer.plan.placement import Place
 from zlayer.plan.restart import unwell
 from zlayer.plan.seen import Seen
+from zlayer.plan.update.strategy import refusals
 from zlayer.spec.compile import Compiled, base_of, compile_deployment
 from zlayer.spec.load import load
 from zlayer.store.contract import Store
 from zlayer.store.documents import decoder, encode
 
-_read_deployment = decoder(Deployment)
 _read_instance = decoder(Instance)
 _read_instancestatus = decoder(InstanceStatus)
 
-KEEP_REVISIONS = 20
 _ATTEMPTS = 16
 
 
 Suggest = Callable[[Instance], Place | None]
 """A place for an instance that is about to be written: `Controllers.suggest`."""
-
-
-@dataclass(frozen=True, slots=True)
-class Deployed:
-    """`changed` is False when the file asks for exactly what is already wanted; the revision is then the old one."""
-
-    name: str
-    revision: int
-    changed: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +48,10 @@ class PlanView:
 
 
 class Wishes:
-    """`environ` answers `$E:VAR`; `resolve` and `local` pin images whose policy asks the registry at each deploy."""
+    """`environ` answers `$E:VAR`; `resolve` and `local` pin images whose policy asks the registry at each deploy.
+
+    `updates` takes the wishes about an update under way, and those to go back.
+    """
 
     def __init__(
         self,
@@ -70,13 +66,15 @@ class Wishes:
         self._store = store
         self._environ = environ
         self._clock = clock
+        self._writer = DeploymentWriter(store, clock)
+        self.updates = Updates(self._writer)
         self._pins = Pins(resolve, local)
         self._suggest = suggest
 
     async def plan(self, text: str, *, file: str = "", pull: PullPolicy | None = None) -> PlanView:
         """What `deploy` would do now. Writes nothing."""
         compiled = self._compile(text, file)
-        old = await self._load(compiled.name)
+        old = await self._writer.load(compiled.name)
         services = await self._services(compiled, old, pull)
         seen = await self._seen(compiled.name)
         return PlanView(compiled.name, old.revision if old else 0, tuple(compare(services, seen)))
@@ -106,8 +104,8 @@ class Wishes:
                     f"deployment {compiled.name} is at revision {revision}, the plan was made on {expect_revision}",
                     hint="plan again",
                 )
-            if old is not None and old.desired == "removed":
-                raise Conflict(f"deployment {compiled.name} is being removed", hint="try again when it is gone")
+            if old is not None:
+                staying(compiled.name, old)
             services = await self._services(compiled, old, pull)
             now = Timestamp(self._clock())
             if old is None:
@@ -115,27 +113,33 @@ class Wishes:
                     name=compiled.name, revision=1, services=services, source=text, created_at=now, updated_at=now
                 )
             if old.services == services and old.desired == "running":
-                again = any(map(unwell, await self._seen(compiled.name)))
-                return old.model_copy(update={"asked_at": now}) if again else old
-            new = {"revision": revision + 1, "services": services, "source": text, "updated_at": now}
-            return old.model_copy(update={**new, "desired": "running", "stop_grace": None})
+                return await self._again(old)
+            wish = self._writer.following(old, services=services, source=text, paused=False)
+            return wish.model_copy(update={"desired": "running", "stop_grace": None})
 
-        before, after = await self._change(compiled.name, change, "deployment.updated")
+        before, after = await self._writer.change(compiled.name, change, "deployment.updated")
         return Deployed(compiled.name, after.revision, before is None or after.revision != before.revision)
+
+    async def _again(self, old: Deployment) -> Deployment:
+        """What is wanted already, asked for again: what failed is tried at once, what was paused goes on."""
+        failed = old.rollout.state == "failed"
+        if failed or any(map(unwell, await self._seen(old.name))):
+            old = old.model_copy(update={"asked_at": self._writer.now()})
+        if old.rolled_back_from:
+            old = old.model_copy(update={"rolled_back_from": 0, "reason": ""})
+        return resumed(old, self._writer) if old.paused else old
 
     async def scale(self, name: str, counts: Mapping[str, int]) -> Deployed:
         """Set replica counts until the next change of the file; above an adaptive service's max is `Invalid`."""
 
         async def change(old: Deployment | None) -> Deployment:
-            found = _existing(name, old)
-            if found.desired == "removed":
-                raise Conflict(f"deployment {name} is being removed", hint="try again when it is gone")
+            found = staying(name, old)
             services = dict(found.services)
             for service, count in counts.items():
                 services[service] = _scaled(found, service, count)
-            return found if services == found.services else self._next(found, services=services)
+            return found if services == found.services else self._writer.following(found, services=services)
 
-        before, after = await self._change(name, change, "deployment.scaled")
+        before, after = await self._writer.change(name, change, "deployment.scaled")
         return Deployed(name, after.revision, before is None or after.revision != before.revision)
 
     async def stop(self, name: str, service: str | None = None, *, grace: Seconds | None = None) -> Deployed:
@@ -152,10 +156,10 @@ class Wishes:
         """End and forget everything of a deployment but its named volumes."""
 
         async def change(old: Deployment | None) -> Deployment:
-            found = _existing(name, old)
-            return found if found.desired == "removed" else self._next(found, desired="removed")
+            found = existing(name, old)
+            return found if found.desired == "removed" else self._writer.following(found, desired="removed")
 
-        before, after = await self._change(name, change, "deployment.removed")
+        before, after = await self._writer.change(name, change, "deployment.removed")
         return Deployed(name, after.revision, before is None or after.revision != before.revision)
 
     async def run_once(
@@ -233,9 +237,8 @@ class Wishes:
 
     async def _switch(self, name: str, service: str | None, *, stopped: bool, grace: Seconds | None = None) -> Deployed:
         async def change(old: Deployment | None) -> Deployment:
-            found = _existing(name, old)
-            if found.desired == "removed":
-                raise Conflict(f"deployment {name} is being removed", hint="try again when it is gone")
+            found = staying(name, old)
+            since = {} if stopped else {"resumed_at": self._writer.now()}
             if service is None:
                 desired = "stopped" if stopped else "running"
                 services = dict(found.services)
@@ -243,48 +246,16 @@ class Wishes:
                     services = {k: v.model_copy(update={"stopped": False}) for k, v in services.items()}
                 if found.desired == desired and services == found.services and grace in (None, found.stop_grace):
                     return found
-                return self._next(found, desired=desired, services=services, stop_grace=grace)
+                return self._writer.following(found, desired=desired, services=services, stop_grace=grace, **since)
             wanted = _service(found, service)
             if wanted.stopped == stopped and grace in (None, found.stop_grace):
                 return found
             services = {**found.services, service: wanted.model_copy(update={"stopped": stopped})}
-            return self._next(found, services=services, stop_grace=grace)
+            return self._writer.following(found, services=services, stop_grace=grace, **since)
 
         kind = "deployment.stopped" if stopped else "deployment.started"
-        before, after = await self._change(name, change, kind)
+        before, after = await self._writer.change(name, change, kind)
         return Deployed(name, after.revision, before is None or after.revision != before.revision)
-
-    def _next(self, old: Deployment, **changes: object) -> Deployment:
-        now = Timestamp(self._clock())
-        return old.model_copy(update={**changes, "revision": old.revision + 1, "updated_at": now})
-
-    async def _change(
-        self, name: str, change: Callable[[Deployment | None], Awaitable[Deployment]], kind: str
-    ) -> tuple[Deployment | None, Deployment]:
-        key = keys.deployment(name)
-        for _ in range(_ATTEMPTS):
-            item = await self._store.get(key)
-            old = _read_deployment(item.value) if item is not None else None
-            new = await change(old)
-            if new is old:
-                return old, new
-            value = encode(new)
-            puts = {key: value, keys.revision(name, new.revision): value, **self._event(kind, new)}
-            stale = [keys.revision(name, new.revision - KEEP_REVISIONS)] if new.revision > KEEP_REVISIONS else []
-            try:
-                await self._store.commit(puts, stale, expect={key: item.modified if item is not None else 0})
-            except Conflict:
-                continue
-            return old, new
-        raise Conflict(f"deployment {name} keeps changing", hint="try again")
-
-    def _event(self, kind: str, deployment: Deployment) -> dict[str, bytes]:
-        now = self._clock()
-        event = Event(
-            at=Timestamp(now), kind=kind, deployment=deployment.name, message=f"revision {deployment.revision}"
-        )
-        key = f"{keys.EVENTS}{int(now * 1e6):020d}-user-{deployment.name}-{deployment.revision}"
-        return {key: encode(event)}
 
     def _compile(self, text: str, file: str) -> Compiled:
         spec = load(text, file=file or "<stdin>")
@@ -302,12 +273,12 @@ class Wishes:
                 container = container.model_copy(update={"pull_policy": pull})
             earlier = before.container if before is not None else None
             container = await pins.of(container, earlier, partial(self._seen, compiled.name, name))
-            services[name] = service.model_copy(update={"container": container, "replicas": _replicas(service, before)})
+            same = before is not None and before.container.digest() == container.digest()
+            image = before.image_digest if before is not None and same else ""
+            change = {"container": container, "replicas": carried(service, before), "image_digest": image}
+            services[name] = service.model_copy(update=change)
+        _refuse(services)
         return services
-
-    async def _load(self, name: str) -> Deployment | None:
-        item = await self._store.get(keys.deployment(name))
-        return _read_deployment(item.value) if item is not None else None
 
     async def _seen(self, name: str, service: str | None = None) -> list[Seen]:
         status = {
@@ -321,10 +292,15 @@ class Wishes:
         ]
 
 
-def _existing(name: str, old: Deployment | None) -> Deployment:
-    if old is None:
-        raise NotFound(f"no deployment {name}", hint="see: zlayer ps")
-    return old
+def _refuse(services: Mapping[str, Service]) -> None:
+    """`Invalid` with every update that cannot be as it is asked for."""
+    problems = tuple(
+        Problem(why, path=f"services.{name}", kind="Unfit")
+        for name, service in services.items()
+        for why in refusals(service)
+    )
+    if problems:
+        raise Invalid("an update cannot be made the way the file says", problems=problems)
 
 
 def _service(deployment: Deployment, name: str) -> Service:
@@ -344,12 +320,3 @@ def _scaled(deployment: Deployment, name: str, count: int) -> Service:
             hint="raise scale.max in the file, or use scale: {mode: manual}",
         )
     return service.model_copy(update={"replicas": count})
-
-
-def _replicas(service: Service, before: Service | None) -> int:
-    """Fixed: the file's. Manual: what it was set to. Adaptive: what it was, within the file's range."""
-    if before is None or service.scale_mode == "fixed":
-        return service.replicas
-    if service.scale_mode == "manual":
-        return before.replicas
-    return min(max(before.replicas, service.min_replicas), service.max_replicas)

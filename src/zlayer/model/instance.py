@@ -13,6 +13,7 @@ from pydantic import Field
 from zlayer.model.base import Document, Seconds, Timestamp
 from zlayer.model.container import ContainerSpec
 from zlayer.model.endpoint import Endpoint, PublishedPort, Update
+from zlayer.model.rollout import RevisionNote, Rollout
 
 ONE_OFF = "_run"
 """The deployment name of `zlayer run` instances. No user deployment can have it (names start alphanumeric)."""
@@ -99,6 +100,10 @@ class Instance(Document):
     """`run --rm`: the agent takes an ended container apart at once; the controller then removes the record."""
     await_attach: bool = False
     """`run -it`: created but not started until a client has attached, so that it misses nothing."""
+    held: bool = False
+    """A replacement on trial: it gets no traffic, ready or not, until controllers admit it."""
+    admitted_at: Timestamp | None = None
+    """When it was let go from `held`; None for one that never was."""
 
 
 class InstanceStatus(Document):
@@ -120,6 +125,7 @@ class InstanceStatus(Document):
     created_at: Timestamp | None = None
     started_at: Timestamp | None = None
     ready_at: Timestamp | None = None
+    """Since when it has been ready without a break."""
     finished_at: Timestamp | None = None
     released: bool = False
     """True once mount, network, cgroup and processes are gone: its address may be used again."""
@@ -144,6 +150,32 @@ class Deployment(Document):
     updated_at: Timestamp = Timestamp(0)
     asked_at: Timestamp = Timestamp(0)
     """When an `up` last asked for what was already wanted: what had failed by then is tried again at once."""
+    paused: bool = False
+    """`zlayer pause`: nothing is replaced, admitted or judged until `resume`, or the next `up`."""
+    resumes: int = 0
+    """How often it was resumed: what ends a canary's pause without an end."""
+    resumed_at: Timestamp = Timestamp(0)
+    rolled_back_from: int = 0
+    """The revision this one undid because it failed; 0 when somebody asked for this one."""
+    reason: str = ""
+    """Why this revision is, where nobody sent a file for it."""
+    rollout: Rollout = Rollout()
+    """Written by controllers, all else by users or on their behalf."""
+
+
+class Revision(Document):
+    """What a deployment once was. Key `/revisions/{name}/{number}`; the newest are kept, and the last good one.
+
+    Written with the wish that made it; `note` is amended by controllers when they find it good, or failed.
+    """
+
+    schema_version: int = 2
+    name: str
+    revision: int
+    services: dict[str, Service]
+    source: str = ""
+    at: Timestamp = Timestamp(0)
+    note: RevisionNote = RevisionNote()
 
 
 class Dependency(Document):
@@ -171,9 +203,13 @@ class Service(Document):
     reach: tuple[str, ...] = ()
     """Other deployments whose services its containers may speak to."""
     update: Update = Update()
+    image_digest: str = ""
+    """After a roll-back, the manifest its image was then: new instances run that one, though a tag has moved. No part
+    of the container's digest, so replicas that run on are not touched."""
 
 
 Deployment.model_rebuild()
+Revision.model_rebuild()
 
 
 class Node(Document):

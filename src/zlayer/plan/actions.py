@@ -27,7 +27,15 @@ class Want:
     """Replaces the spec's stop grace."""
 
 
-Change = Create | Want
+@dataclass(frozen=True, slots=True)
+class Admit:
+    """Let a replacement have traffic: it stood its trial."""
+
+    instance_id: str
+    reason: str
+
+
+Change = Create | Want | Admit
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +45,8 @@ class Wait:
     service: str
     slot: int
     reason: str
+    until: float | None = None
+    """When it is over by itself, where that is known."""
 
 
 @dataclass(frozen=True, slots=True)

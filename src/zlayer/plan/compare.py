@@ -9,8 +9,8 @@ from typing import Any, Literal
 from zlayer.model.container import ContainerSpec
 from zlayer.model.instance import Service
 from zlayer.plan.restart import describe_end, unwell
-from zlayer.plan.rollout import stop_first
 from zlayer.plan.seen import Seen, by_slot
+from zlayer.plan.update.strategy import method
 
 Action = Literal["create", "start", "replace", "remove", "keep"]
 
@@ -55,7 +55,7 @@ def _service(name: str, service: Service, live: Sequence[Seen]) -> list[Differen
         elif current:
             result.append(Difference(name, slot, "keep", current[-1].id, "nothing changed"))
         elif members:
-            order = "stop-first" if stop_first(service) else "start-first"
+            order = method(service).order
             changed = ", ".join(changes(members[-1].instance.spec, service.container))
             result.append(Difference(name, slot, "replace", members[-1].id, f"{order}: {changed} changed"))
         else:

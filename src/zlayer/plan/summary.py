@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from zlayer.model.instance import Deployment, Service
+from zlayer.model.instance import Deployment
 from zlayer.plan.restart import asked_again, describe_end, judge
 from zlayer.plan.seen import Seen
 
-DeploymentStatus = Literal["pending", "deploying", "running", "failed", "stopping", "stopped", "removing"]
+DeploymentStatus = Literal[
+    "pending", "deploying", "updating", "paused", "running", "rolled_back", "failed", "stopping", "stopped", "removing"
+]
 
 
 _VERBS = ("exited ", "ended", "killed", "never ")
@@ -45,46 +47,73 @@ class Summary:
 
 
 def summarise(deployment: Deployment, seen: Sequence[Seen]) -> Summary:
-    """`failed`: a wanted replica ended and will not, or repeatedly did not, come back."""
+    """How it stands. `failed`: a wanted replica ended and will not, or repeatedly did not, come back; or an update
+    has failed and is not undone. `updating`: a change is on trial beside, or in the place of, what served before.
+    `rolled_back`: it runs as it was before an update that failed.
+    """
+    trial = _on_trial(deployment, seen)
     services = tuple(
-        _service(name, service, [one for one in seen if one.instance.service == name], deployment.asked_at)
-        for name, service in sorted(deployment.services.items())
+        _service(name, deployment, [one for one in seen if one.instance.service == name], trial)
+        for name in sorted(deployment.services)
     )
-    trouble = next((s for s in services if s.trouble), None)
-    status: DeploymentStatus
+    settled = all(s.settled for s in services) and not _leftover(deployment, seen)
     if deployment.desired == "removed":
-        status = "removing"
-    elif deployment.desired == "stopped":
-        status = "stopped" if not any(one.running or not one.ended for one in seen) else "stopping"
-    elif trouble is not None:
-        status = "failed"
-    elif all(s.settled for s in services) and not _leftover(deployment, seen):
-        status = "running"
-    else:
-        status = "deploying" if any(one.instance.node for one in seen) else "pending"
-    if status == "failed" and trouble is not None:
-        return Summary(status, f"{trouble.name}: {trouble.trouble}", trouble.culprit, services)
-    return Summary(status, "", "", services)
+        return Summary("removing", "", "", services)
+    if deployment.desired == "stopped":
+        ended = not any(one.running or not one.ended for one in seen)
+        return Summary("stopped" if ended else "stopping", "", "", services)
+    if found := _failed(deployment, services, trial):
+        return Summary("failed", *found, services)
+    if deployment.rolled_back_from and not trial:
+        status: DeploymentStatus = "rolled_back" if settled else "updating"
+        return Summary(status, deployment.reason, deployment.rollout.culprit, services)
+    if trial:
+        return Summary("paused" if deployment.paused else "updating", "", "", services)
+    if settled:
+        return Summary("running", "", "", services)
+    return Summary("deploying" if any(one.instance.node for one in seen) else "pending", "", "", services)
+
+
+def _on_trial(deployment: Deployment, seen: Sequence[Seen]) -> bool:
+    """Something wanted was not found good yet, and there is something to go back to, or that serves still."""
+    rollout, services = deployment.rollout, deployment.services
+    digests = {name: service.container.digest() for name, service in services.items() if not service.stopped}
+    unproven = {name for name, digest in digests.items() if rollout.proven.get(name) != digest}
+    if not unproven or rollout.proven:
+        return bool(unproven)
+    older = (one for one in seen if one.live and one.instance.service in unproven)
+    return any(one.instance.digest != digests[one.instance.service] for one in older)
+
+
+def _failed(deployment: Deployment, services: Sequence[ServiceSummary], trial: bool) -> tuple[str, str] | None:
+    rollout = deployment.rollout
+    if trial and rollout.state == "failed" and rollout.asked_at == deployment.asked_at:
+        digests = {name: service.container.digest() for name, service in deployment.services.items()}
+        return (rollout.reason, rollout.culprit) if rollout.digests == digests else None
+    found = next((s for s in services if s.trouble), None)
+    return (f"{found.name}: {found.trouble}", found.culprit) if found is not None else None
 
 
 def _leftover(deployment: Deployment, seen: Sequence[Seen]) -> bool:
     return any(one.instance.service not in deployment.services for one in seen)
 
 
-def _service(name: str, service: Service, seen: Sequence[Seen], asked_at: float) -> ServiceSummary:
+def _service(name: str, deployment: Deployment, seen: Sequence[Seen], trial: bool) -> ServiceSummary:
+    service = deployment.services[name]
     wanted = 0 if service.stopped else service.replicas
     digest = service.container.digest()
     live = [one for one in seen if one.live]
     current = [one for one in live if one.instance.digest == digest and one.instance.slot <= wanted]
-    ready = {one.instance.slot for one in current if one.ready}
-    trouble, culprit = _trouble(current, asked_at)
+    ready = {one.instance.slot for one in current if one.ready and not one.instance.held}
+    judged = trial and deployment.rollout.proven.get(name) != digest  # by the controllers, not by each look
+    trouble, culprit = ("", "") if judged else _trouble(current, deployment.asked_at)
     unfinished = [one for one in seen if one.instance.desired == "removed" or not (one.live or one.released)]
     return ServiceSummary(
         name=name,
         image=service.container.image,
         desired=wanted,
         running=sum(one.running for one in seen),
-        ready=sum(one.ready for one in live),
+        ready=sum(one.ready and not one.instance.held for one in live),
         settled=len(ready) == wanted and len(live) == wanted and not unfinished,
         trouble=trouble,
         culprit=culprit,

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from zlayer.model.base import Timestamp
+from zlayer.model.base import Seconds, Timestamp
 from zlayer.model.container import ContainerSpec
+from zlayer.model.endpoint import Update
 from zlayer.model.instance import Deployment, Instance, InstanceStatus, Node, Service, State
 from zlayer.plan.seen import Seen
 
@@ -17,7 +18,9 @@ def container(image: str = "example.test/app:1", **fields: Any) -> ContainerSpec
 
 
 def service(replicas: int = 1, image: str = "example.test/app:1", **fields: Any) -> Service:
+    """Updated without a trial, unless `update` says otherwise."""
     own = {key: fields.pop(key) for key in list(fields) if key in Service.model_fields}
+    own.setdefault("update", Update(min_ready=Seconds(0)))
     return Service(container=container(image, **fields), replicas=replicas, **own)
 
 

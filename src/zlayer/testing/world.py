@@ -168,7 +168,7 @@ class World:
         problems: list[str] = []
         for name, deployment in picture.deployments.items():
             summary = summarise(deployment, picture.of(name))
-            if summary.status not in ("running", "stopped"):
+            if summary.status not in ("running", "rolled_back", "stopped"):
                 problems.append(f"{name} is {summary.status}: {summary.message or self.controllers.waits.get(name)}")
         problems += self.promises()
         return problems + self.residue()

@@ -11,11 +11,12 @@ import anyio
 import pytest
 
 from zlayer.control.views import Views, instance_document, when
-from zlayer.control.wishes import KEEP_REVISIONS, Wishes
+from zlayer.control.wishes import Wishes
 from zlayer.model import keys
 from zlayer.model.container import ContainerSpec
 from zlayer.model.errors import Conflict, Invalid, NotFound, Unavailable
 from zlayer.model.instance import Deployment, Event, InstanceStatus, State
+from zlayer.plan.history import KEEP
 from zlayer.store.memory import MemoryStore
 from zlayer.store.view import View
 from zlayer.testing.builders import container, spec_text
@@ -118,9 +119,9 @@ async def test_stop_start_remove(store: MemoryStore, wishes: Wishes) -> None:
 
 
 async def test_old_revisions_are_forgotten(store: MemoryStore, wishes: Wishes) -> None:
-    for number in range(KEEP_REVISIONS + 5):
+    for number in range(KEEP + 5):
         await wishes.deploy(spec_text(web={"env": {"N": str(number)}}))
-    assert len((await store.list(keys.REVISIONS)).items) == KEEP_REVISIONS
+    assert len((await store.list(keys.REVISIONS)).items) == KEEP
 
 
 async def test_a_moved_tag_is_a_change_where_the_policy_asks(store: MemoryStore) -> None:

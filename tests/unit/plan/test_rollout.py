@@ -10,12 +10,17 @@ from hypothesis import strategies as st
 from zlayer.model.container import BindMount, Restart, TmpfsMount, VolumeMount
 from zlayer.model.endpoint import Endpoint
 from zlayer.model.instance import Dependency, Deployment, Instance, State
-from zlayer.plan.actions import Create, Decision, Want
-from zlayer.plan.rollout import rollout, stop_first, surge
+from zlayer.plan.actions import Admit, Create, Decision, Want
+from zlayer.plan.rollout import rollout
 from zlayer.plan.seen import Seen
+from zlayer.plan.update.strategy import method, why_stop_first
 from zlayer.testing.builders import deployment, seen, service
 
 NOW = 1000.0
+
+
+def surge(replicas: int) -> int:
+    return method(service(replicas)).surge
 
 
 class Cluster:
@@ -40,6 +45,9 @@ class Cluster:
                 case Want(instance_id=key, desired=desired):
                     old = self.seen[key]
                     self.seen[key] = Seen(old.instance.model_copy(update={"desired": desired}), old.status)
+                case Admit(instance_id=key):
+                    old = self.seen[key]
+                    self.seen[key] = Seen(old.instance.model_copy(update={"held": False}), old.status)
 
     def progress(self, draw: Any) -> None:
         """Each instance may move on; unwanted ones end and vanish."""
@@ -184,9 +192,9 @@ def test_data_with_one_writer_never_has_two() -> None:
         VolumeMount(name=None, target="/x"),
         data.model_copy(update={"readonly": True}),
     ]
-    assert all(stop_first(service(1, mounts=(mount,))) for mount in kept)
-    assert not stop_first(service(1, mounts=tuple(passing)))
-    assert not stop_first(service(2, mounts=(data,))), "its replicas share the data as it is"
+    assert all(why_stop_first(service(1, mounts=(mount,))) for mount in kept)
+    assert not why_stop_first(service(1, mounts=tuple(passing)))
+    assert not why_stop_first(service(2, mounts=(data,))), "its replicas share the data as it is"
 
 
 def test_a_broken_revision_never_replaces_more_than_the_surge() -> None:

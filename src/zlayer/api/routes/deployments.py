@@ -19,7 +19,8 @@ from zlayer.api.services import Api, Services
 from zlayer.api.streams import SSE, Stream, sse
 
 if TYPE_CHECKING:
-    from zlayer.control.wishes import Deployed, PlanView
+    from zlayer.control.updates import Deployed
+    from zlayer.control.wishes import PlanView
 
 router = area(prefix=V1, tag="deployments")
 NAMED = "/deployments/{deployment}"
