@@ -23,6 +23,10 @@ class NodeTraffic(Protocol):
         """Counters of the proxy by backend name; empty while no engine runs."""
         ...
 
+    async def settled(self, revision: int) -> None:
+        """Returns once all of it goes by that store revision or a later one; what is failing is not waited for."""
+        ...
+
     def failing(self) -> Mapping[str, str]:
         """Parts of the data plane that are not as wanted (routes, names, network), each with the reason."""
         ...

@@ -31,7 +31,7 @@ def write(directory: Path, spec: ContainerSpec, hostname: str, seat: Seat) -> tu
         os.mkdir(etc, 0o755)  # noqa: PTH102 - strings: this runs for every container
     contents = {
         "hosts": hosts(spec.extra_hosts, hostname, seat),
-        "resolv.conf": resolv(spec.dns, host_resolv=_host_resolv(), keep_loopback=spec.network_mode == "host"),
+        "resolv.conf": _resolv(spec, seat),
         "hostname": hostname + "\n",
     }
     for name, text in contents.items():
@@ -46,6 +46,23 @@ def write(directory: Path, spec: ContainerSpec, hostname: str, seat: Seat) -> tu
         for name in contents
         if f"/etc/{name}" not in taken
     )
+
+
+def _resolv(spec: ContainerSpec, seat: Seat) -> str:
+    host = _host_resolv()
+    if seat.gateway is not None and not spec.dns:
+        return named(seat.gateway, host_resolv=host)
+    return resolv(spec.dns, host_resolv=host, keep_loopback=spec.network_mode == "host")
+
+
+def named(server: str, *, host_resolv: str) -> str:
+    """The node's name server, which knows the deployment's names and passes other questions on to the host's servers.
+
+    `ndots:2`: names with one dot, such as `1.web`, are looked up here first (resolv.conf(5)).
+    """
+    found = [line.split()[1:] for line in host_resolv.splitlines() if line.split()[:1] in (["search"], ["domain"])]
+    search = " ".join(dict.fromkeys(["service.local", *(found[-1] if found else [])]))
+    return f"nameserver {server}\nsearch {search}\noptions ndots:2\n"
 
 
 def hosts(extra: Sequence[str], hostname: str, seat: Seat) -> str:

@@ -86,6 +86,16 @@ class PlaneLoop(Generic[T]):
         while self.revision < revision or instance_id in self._members:
             await self._moved.wait()
 
+    async def reached(self, revision: int) -> None:
+        """Returns once a table of `revision` or later is in force."""
+        while self.revision < revision:
+            await self._moved.wait()
+
+    async def settled(self, revision: int) -> None:
+        """As `reached`, but for a plane that is failing: it is not waited for."""
+        while self.revision < revision and not self.failing:
+            await self._moved.wait()
+
     async def _bring(self, derived: Derived[T], revision: int) -> float | None:
         """Apply what is new. The seconds after which to look again though nothing has changed."""
         pause = None if derived.wake_at is None else max(0.0, derived.wake_at - anyio.current_time())
@@ -124,6 +134,9 @@ class PlaneLoop(Generic[T]):
         else:
             self._tell(f"{self.name}.restored", "")
         self.failing = reason
+        if reason:
+            self._moved.set()
+            self._moved = anyio.Event()
 
     async def _rest(self, seen: int, pause: float | None) -> None:
         """Until the store has moved, the plane was disturbed, or the pause is over."""

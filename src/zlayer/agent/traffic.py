@@ -46,8 +46,18 @@ class Traffic:
     async def backends(self) -> Mapping[str, BackendStats]:
         return await self._proxy.stats() if self._proxy is not None else {}
 
+    async def settled(self, revision: int) -> None:
+        for plane in self.planes:
+            await plane.settled(revision)
+
     def failing(self) -> Mapping[str, str]:
         return {plane.name: plane.failing for plane in self.planes if plane.failing}
+
+    async def published(self, revision: int) -> None:
+        """Returns once the proxy goes by a table of that store revision or a later one."""
+        for plane in self.planes:
+            if plane.name == "routes":
+                await plane.reached(revision)
 
     async def withdraw(self, instance: Instance) -> None:
         """Returns when nobody is sent to the instance any more and what it had is done, or its time for that is over.

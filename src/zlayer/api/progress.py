@@ -16,6 +16,10 @@ PACE = 0.05
 """Seconds between two summaries at least: a person sees no more, and each one looks at every instance."""
 
 
+CARRIED_WITHIN = 10.0
+"""Seconds that a summary waits at most for traffic to go by it."""
+
+
 def follow_deployment(api: Services, name: str, since: Timestamp | None = None) -> Produce:
     """Emits `("status", revision, summary)` at once and on change, and `("", id, event)`; ends when it is gone."""
 
@@ -39,9 +43,18 @@ async def _summaries(api: Services, name: str, emit: Emit) -> None:
             return
         if summary != last:
             last = summary
+            if summary["status"] == "running":
+                await _carried(api, revision)
             await emit(("status", "", summary))
         await api.views.changed(revision)
         await anyio.sleep(PACE)
+
+
+async def _carried(api: Services, revision: int) -> None:
+    """Who hears that it runs may send requests: names and routes are in force by then, or told to be failing."""
+    if api.agent.traffic is not None:
+        with anyio.move_on_after(CARRIED_WITHIN):
+            await api.agent.traffic.settled(revision)
 
 
 async def _events(api: Services, name: str, since: Timestamp, emit: Emit) -> None:

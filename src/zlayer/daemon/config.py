@@ -1,7 +1,8 @@
 """`config.toml` of a data directory: read whole, checked whole, every problem told at once with its line.
 
 Keys (all optional): `default_registry`; `[daemon] bind group node_name runtime log_level log_format tls_cert tls_key`;
-`[network] subnet ipv6`; `[registries."HOST[:PORT]"]` and `[pull]` as `image.settings` has them.
+`[network] subnet ipv6`; `[acme] email agree directory ca_file
+dns_hook eab_kid eab_key_file preferred_chain http_port`; `[registries."HOST[:PORT]"]` and `[pull]` as `image.settings` has them.
 """
 
 from __future__ import annotations
@@ -17,11 +18,20 @@ from typing import Any
 
 from zlayer.daemon.listen import Bind, parse_bind
 from zlayer.image.settings import RegistrySettings
+from zlayer.model.certificate import LETSENCRYPT, AcmeSettings
 from zlayer.model.errors import Invalid, Problem
+from zlayer.model.secret import Secret
 
 RUNTIMES = ("auto", "crun", "runc", "youki")
 LOG_LEVELS = ("debug", "info", "warning", "error")
 LOG_FORMATS = ("json", "text")
+ACME: Mapping[str, type] = {
+    **dict.fromkeys(("email", "directory", "ca_file", "dns_hook", "eab_kid", "eab_key_file", "preferred_chain"), str),
+    "agree": bool,
+    "http_port": int,
+}
+DIRECTORIES = {"production": LETSENCRYPT, "staging": "https://acme-staging-v02.api.letsencrypt.org/directory"}
+"""Words for the directories of Let's Encrypt; anything else is a URL."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +48,9 @@ class Config:
     tls_key: Path | None = None
     subnet: str | None = None
     ipv6: bool = True
+    acme: AcmeSettings | None = None
+    acme_port: int = 80
+    """Where names are proved by http-01; a CA asks on port 80, so another one is for tests and port forwards."""
     registries: RegistrySettings = field(default_factory=RegistrySettings)
 
 
@@ -120,7 +133,7 @@ class _Reader:
         self._here = Path(file).parent
 
     def config(self, document: Mapping[str, Any]) -> Config:  # Any: TOML values of any type
-        tables = dict.fromkeys(("daemon", "network", "registries", "pull"), dict)
+        tables = dict.fromkeys(("daemon", "network", "acme", "registries", "pull"), dict)
         top = self._table(document, "", {"default_registry": str, **tables})
         texts = ("bind", "group", "node_name", "runtime", "log_level", "log_format", "tls_cert", "tls_key")
         daemon = self._table(top.get("daemon", {}), "daemon", dict.fromkeys(texts, str))
@@ -138,7 +151,35 @@ class _Reader:
             tls_key=self._file_at(daemon, "daemon.tls_key"),
             subnet=self._value(network, "network.subnet", _subnet, None),
             ipv6=network.get("ipv6", True),
+            acme=self._acme(top),
+            acme_port=self._table(top.get("acme", {}), "acme", ACME).get("http_port", 80),
             registries=self._registries(top),
+        )
+
+    def _acme(self, top: Mapping[str, Any]) -> AcmeSettings | None:
+        """None without `[acme]`. The terms of service are the user's to agree to."""
+        if "acme" not in top:
+            return None
+        given = self._table(top["acme"], "acme", ACME)
+        before = len(self.problems)
+        if not given.get("email"):
+            self._problem("acme", "the key 'email' is missing: whom the CA tells about trouble")
+        if given.get("agree") is not True:
+            self._problem("acme.agree", "agree = true says that you agree to the CA's terms of service")
+        if ("eab_kid" in given) != ("eab_key_file" in given):
+            self._problem("acme", "eab_kid and eab_key_file belong together: give both or neither")
+        key_file, hook = self._file_at(given, "acme.eab_key_file"), self._file_at(given, "acme.dns_hook")
+        ca_file = self._file_at(given, "acme.ca_file")
+        if len(self.problems) > before:
+            return None
+        return AcmeSettings(
+            email=given["email"],
+            directory=DIRECTORIES.get(given.get("directory", ""), given.get("directory", LETSENCRYPT)),
+            ca_file=ca_file,
+            dns_hook=hook,
+            eab_kid=given.get("eab_kid", ""),
+            eab_key=Secret(key_file.read_text().strip() if key_file is not None else ""),
+            preferred_chain=given.get("preferred_chain", ""),
         )
 
     def _registries(self, top: Mapping[str, Any]) -> RegistrySettings:
@@ -191,4 +232,4 @@ class _Reader:
         )
 
 
-_NAMES: dict[type, str] = {str: "text", dict: "a table", bool: "true or false"}
+_NAMES: dict[type, str] = {str: "text", dict: "a table", bool: "true or false", int: "a whole number"}

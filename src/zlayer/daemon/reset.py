@@ -70,6 +70,8 @@ async def _take_apart(paths: Paths) -> list[str]:
         left = [loop.id for loop in loops if not loop.settled]
         if deadline.cancelled_caught or left:
             raise Failed(f"could not take apart: {', '.join(left)}", hint="try again; the daemon's log says more")
+        if drivers.carriers is not None:
+            await drivers.carriers.destroy()
         await drivers.machine.network.destroy()
         return [loop.id for loop in loops]
 

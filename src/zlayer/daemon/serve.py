@@ -25,7 +25,7 @@ from zlayer.api.streams import first_of
 from zlayer.control.controllers import Controllers
 from zlayer.control.views import Views
 from zlayer.control.wishes import Wishes
-from zlayer.daemon import lock, tokens, wiring
+from zlayer.daemon import lock, tokens, traffic, wiring
 from zlayer.daemon.config import Config, load
 from zlayer.daemon.doors import Doors, open_doors
 from zlayer.daemon.http import Listener
@@ -103,7 +103,9 @@ async def _serve(
     paths: Paths, config: Config, doors: Doors, file: LogFile, *, on_ready: OnReady, assemble: Assemble
 ) -> None:
     async with assemble(paths, config) as drivers, View(drivers.store) as view:
-        agent = Agent(drivers.store, drivers.node, drivers.machine)
+        carriers = drivers.carriers
+        moving = traffic.assemble(drivers.node, view, carriers) if carriers is not None else None
+        agent = Agent(drivers.store, drivers.node, drivers.machine, traffic=moving)
         controllers = Controllers(drivers.store, clock=time.time, view=view)
         services = _services(paths, doors, drivers, Views(drivers.store, view), agent, controllers)
         core = core_app(services)
@@ -117,6 +119,9 @@ async def _serve(
                 tasks.start_soon(agent.run)
                 await agent.looked.wait()
                 tasks.start_soon(controllers.run)
+                if carriers is not None and moving is not None:
+                    tasks.start_soon(carriers.keep)
+                    tasks.start_soon(traffic.keeper(drivers.store, view, moving, carriers, drivers.node).run)
                 tasks.start_soon(_until_stopping, listeners, services, agent, tasks)
                 await agent.recovered.wait()
                 services.ready.set()

@@ -16,6 +16,7 @@ from zlayer.agent.perform import Machine
 from zlayer.daemon.config import Config
 from zlayer.daemon.identity import Choose, forget_others, identify
 from zlayer.daemon.runtimes import probe_runtimes
+from zlayer.daemon.traffic import Carriers
 from zlayer.image.layers import LayerStore
 from zlayer.image.local import LocalImages
 from zlayer.image.platform import own
@@ -26,10 +27,16 @@ from zlayer.model.instance import Node
 from zlayer.model.paths import Paths
 from zlayer.network.bridge import BridgeNetwork
 from zlayer.network.bridges import foreign
+from zlayer.network.dns.process import DnsProcess
 from zlayer.network.netlink import Netlink
 from zlayer.network.rules import Site
 from zlayer.network.subnet import choose_subnet, choose_subnet6, preferred_subnet
+from zlayer.proxy.certs.local import LocalCertifier
+from zlayer.proxy.certs.sealing import FileSealer
+from zlayer.proxy.haproxy.driver import HaproxyEngine
 from zlayer.runtime.contract import Runtime
+from zlayer.runtime.oci.cgroups.apart import set_apart
+from zlayer.runtime.oci.cgroups.hierarchy import mounted
 from zlayer.runtime.oci.driver import OciRuntime
 from zlayer.store.contract import Store
 from zlayer.store.sqlite import SqliteStore
@@ -47,6 +54,8 @@ class Drivers:
     machine: Machine
     node: Node
     probe_runtimes: ProbeRuntimes
+    carriers: Carriers | None = None
+    """What traffic goes by; None leaves the agent with networks alone."""
 
 
 @asynccontextmanager
@@ -78,7 +87,27 @@ async def drivers(paths: Paths, config: Config) -> AsyncIterator[Drivers]:
         images = LocalImages(paths.root, config.registries)
         snapshots = OverlaySnapshots(LayerStore(paths.layers), paths.containers)
         machine = Machine(runtime, images, snapshots, network, paths, time.time)
-        yield Drivers(store, machine, node, partial(probe_runtimes, paths, parent, engine.partition(" ")[0]))
+        carriers = _carriers(paths, config, network, partial(set_apart, mounted(), f"/{parent}-monitors"), node)
+        stack.push_async_callback(carriers.proxy.close)
+        stack.push_async_callback(carriers.names.close)
+        probes = partial(probe_runtimes, paths, parent, engine.partition(" ")[0])
+        yield Drivers(store, machine, node, probes, carriers)
+
+
+def _carriers(
+    paths: Paths, config: Config, network: BridgeNetwork, apart: Callable[[int], None], node: Node
+) -> Carriers:
+    proxy = HaproxyEngine(paths.run / "proxy", apart=apart)
+    return Carriers(
+        network=network,
+        proxy=proxy,
+        names=DnsProcess(paths.run / "dns", place=apart),
+        keep=proxy.run,
+        sealer=FileSealer(paths.root / "certs" / "seal.key"),
+        certifier=LocalCertifier(paths.root / "certs", node.id),
+        acme=config.acme,
+        acme_port=config.acme_port,
+    )
 
 
 async def _working(runtime: Runtime) -> str:

@@ -26,6 +26,9 @@ class Traffic:
     async def backends(self) -> Mapping[str, BackendStats]:
         return {NAME: BackendStats({"i1": ServerStats("up", 1, 7, 0)}, 7, 2, {"2xx": 7}, 0)}
 
+    async def settled(self, revision: int) -> None:
+        """At once."""
+
     def failing(self) -> Mapping[str, str]:
         return {}
 

@@ -18,6 +18,7 @@ from zlayer.proxy.contract import BackendStats, ProxyProbe
 from zlayer.proxy.haproxy import accesslog, files, master, process, statistics
 from zlayer.proxy.haproxy.certificates import Wallet, digest
 from zlayer.proxy.haproxy.difference import Command, difference
+from zlayer.proxy.haproxy.frontend import list_of
 from zlayer.proxy.haproxy.intent import Intent, intend, same
 from zlayer.proxy.haproxy.picture import Picture, file_of, server_names, wanted
 from zlayer.proxy.haproxy.probing import probe
@@ -223,7 +224,8 @@ class HaproxyEngine:
         pems = {file_of(name): pem for name, pem in intent.pems.items()}
         files.write(self._directory, picture, pems, self._settings)
         alive = [worker.picture.structure.generation for worker in self._workers]
-        files.forget(self._directory, [*alive, picture.structure.generation], [*picture.maps, *pems])
+        lists = [list_of(door.name) for door in picture.structure.doors]
+        files.forget(self._directory, [*alive, picture.structure.generation], [*picture.maps, *pems, *lists])
 
     def _place(self, pids: Collection[int]) -> None:
         for pid in pids:

@@ -11,7 +11,20 @@ from zlayer.model.errors import Conflict
 from zlayer.model.routes import Backend, Listener, Route, RouteTable, Server
 from zlayer.proxy.contract import Proxy
 
-HOSTILE = ("a b", 'q"x', "semi;colon", "new\nline", "back\\slash", "#hash", "per%20cent", "ünïcode", "$(id)", "`id`", "<<", "'")
+HOSTILE = (
+    "a b",
+    'q"x',
+    "semi;colon",
+    "new\nline",
+    "back\\slash",
+    "#hash",
+    "per%20cent",
+    "ünïcode",
+    "$(id)",
+    "`id`",
+    "<<",
+    "'",
+)
 
 
 class Pending(Protocol):
