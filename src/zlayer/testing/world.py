@@ -81,6 +81,7 @@ class World:
         self.nodes = [self._node(root, f"n{number}", number) for number in range(1, nodes + 1)]
         self.agents: dict[int, Agent] = {}
         """The agents of the daemons that run now, by the node's position."""
+        self.leading = anyio.CancelScope()
         self._tasks: TaskGroup | None = None
 
     def _clock(self) -> float:
@@ -110,7 +111,7 @@ class World:
         await self.view.__aenter__()
         self._tasks = anyio.create_task_group()
         await self._tasks.__aenter__()
-        self._tasks.start_soon(self.controllers.run)
+        self._tasks.start_soon(self._leader)
         for one in self.nodes:
             self._tasks.start_soon(self._daemon, one)
         return self
@@ -121,6 +122,18 @@ class World:
         await self._tasks.__aexit__(None, None, None)
         await self.view.__aexit__(None, None, None)
         await self.store.__aexit__(None, None, None)
+
+    async def _leader(self) -> None:
+        """Controllers that are started again a moment after each end."""
+        while True:
+            with anyio.CancelScope() as self.leading:
+                await self.controllers.run()
+            await anyio.sleep(0.2)
+
+    def depose(self) -> None:
+        """End the controllers at whatever they await; others, who know nothing of it, follow."""
+        self.controllers = Controllers(self.store, clock=self._clock)
+        self.leading.cancel()
 
     async def _daemon(self, where: FakeNode) -> None:
         """A daemon that is started again a moment after each end."""

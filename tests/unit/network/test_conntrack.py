@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable
-from typing import TypeVar
+from pathlib import Path
 
 import pytest
 
 from zlayer.network import conntrack, links, nft
 from zlayer.network.netlink import Netlink
 from zlayer.network.nfnetlink import open_netfilter
+from zlayer.testing.netns import run_inside
 
 pytestmark = pytest.mark.root
-T = TypeVar("T")
 RULES = """table inet t {
     chain out {
         type nat hook output priority -100; policy accept;
@@ -30,7 +29,7 @@ def ready() -> None:
     nft.run(RULES)
 
 
-def test_live_connections_are_counted_by_who_answers_until_they_end(inside: Callable[[Callable[[], T]], T]) -> None:
+def test_live_connections_are_counted_by_who_answers_until_they_end(host: Path) -> None:
     def body() -> list[dict[str, int]]:
         ready()
         seen = []
@@ -46,10 +45,10 @@ def test_live_connections_are_counted_by_who_answers_until_they_end(inside: Call
             seen.append(conntrack.count(netlink, {"127.0.0.1"}))
         return seen
 
-    assert inside(body) == [{"127.0.0.1": 1}, {}, {"127.0.0.1": 1}, {}]  # type: ignore[comparison-overlap]
+    assert run_inside(host, body) == [{"127.0.0.1": 1}, {}, {"127.0.0.1": 1}, {}]
 
 
-def test_a_forgotten_session_is_a_new_one_next_time(inside: Callable[[Callable[[], T]], T]) -> None:
+def test_a_forgotten_session_is_a_new_one_next_time(host: Path) -> None:
     def body() -> list[list[tuple[str, int, int, bool]]]:
         ready()
         seen: list[list[tuple[str, int, int, bool]]] = []
@@ -64,4 +63,4 @@ def test_a_forgotten_session_is_a_new_one_next_time(inside: Callable[[Callable[[
             seen.append([(f.server, f.server_port, f.port, f.forwarded) for f in left])
         return seen
 
-    assert inside(body) == [[("127.0.0.1", 5353, 53, True)], []]  # type: ignore[comparison-overlap]
+    assert run_inside(host, body) == [[("127.0.0.1", 5353, 53, True)], []]

@@ -31,10 +31,18 @@ def bridge(name: str) -> Callable[[Netlink], None]:
     return lambda netlink: links.add_bridge(netlink, name, mac="02:00:00:00:00:01", mtu=1500)
 
 
+def claim_and_back(pool: str) -> Callable[[Netlink], None]:
+    def do(netlink: Netlink) -> None:
+        inet.claim(netlink, pool, 7)
+        inet.disclaim(netlink, pool, 7)
+
+    return do
+
+
 DEEDS: dict[str, Callable[[Netlink], object]] = {
     "bridge": bridge("zlc0ffee12-0"),
-    "claim": lambda netlink: (inet.claim(netlink, SITE.pool, 7), inet.disclaim(netlink, SITE.pool, 7)),
-    "claim6": lambda netlink: (inet.claim(netlink, SITE.pool6, 7), inet.disclaim(netlink, SITE.pool6, 7)),
+    "claim": claim_and_back(SITE.pool),
+    "claim6": claim_and_back(SITE.pool6),
     "address": lambda netlink: inet.add_address(netlink, links.LOOPBACK, "10.71.0.1/26"),
     "rules": lambda _: nft.run(f"add table inet {TABLE}"),
 }
