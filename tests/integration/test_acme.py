@@ -1,4 +1,4 @@
-"""Certificates from a real ACME server (pebble): issued, renewed, refused, resumed, and with what may be wrong there."""
+"""Certificates from a real ACME server (pebble): issued, renewed, refused, resumed, and with much gone wrong."""
 
 from __future__ import annotations
 
@@ -140,7 +140,7 @@ async def test_a_name_that_proves_wrong_is_told_and_another_is_served(tmp_path: 
                 if order.name == "wrong.example.org":
                     ca.http.answers.update(dict.fromkeys(order.challenges, "nonsense"))
 
-        daemon._publish = but_wrong  # type: ignore[method-assign]
+        daemon._publish = but_wrong  # type: ignore[method-assign,assignment]
     async with daemon.running():
         await daemon.deploy(shop("wrong.example.org", "right.example.org"))
         await daemon.until("right.example.org", usable)
@@ -164,7 +164,7 @@ async def test_killed_half_way_the_same_order_is_gone_on_with(tmp_path: Path, ca
     daemon.publishes = True
     async with daemon.running():
         await daemon.until("late.example.org", usable)
-        assert list(orders[0].challenges)[0] in ca.http.asked
+        assert next(iter(orders[0].challenges)) in ca.http.asked
 
 
 async def test_a_ca_that_is_not_trusted_is_told_with_what_to_do(tmp_path: Path, ca: Pebble) -> None:
@@ -240,7 +240,7 @@ async def test_external_account_binding(tmp_path: Path) -> None:
         bound = settings(ca, eab_kid="kid-1", eab_key=Secret(key))
         mine = pem.new_key()
         assert (await LibraryAcme(bound).register(mine)).startswith("https://")
-        with pytest.raises(Exception, match="externalAccount|eab|EAB|binding"):
+        with pytest.raises(Exception, match=r"externalAccount|eab|EAB|binding"):
             await LibraryAcme(settings(ca)).register(pem.new_key())
 
 

@@ -36,7 +36,7 @@ def broken_when(key: str, behaviour: Behaviour, world: World) -> None:
 
 
 def env_of(request: CreateRequest) -> list[str]:
-    return [f"{name}={value}" for name, value in dict(request.spec.env).items()]
+    return [f"{name}={value}" for name, value in request.env.items()]
 
 
 def wanted(world: World, name: str = "shop") -> Deployment:
@@ -50,7 +50,7 @@ async def events(world: World, kind: str) -> list[Event]:
 
 async def until(world: World, state: str, within: float = 900.0) -> None:
     with anyio.fail_after(within):
-        while wanted(world).rollout.state != state:
+        while wanted(world).rollout.state != state:  # noqa: ASYNC110 - virtual time
             await anyio.sleep(0.1)
 
 
@@ -148,7 +148,7 @@ def test_without_a_way_back_it_stops_there(tmp_path: Path) -> None:
             await anyio.sleep(60)
             assert set(machine.running()) == before
             assert "is failed: web: replica 1" in world.wrong()[0]
-            machine.kill(sorted(before)[0], 1)
+            machine.kill(min(before), 1)
             await anyio.sleep(10)
             assert len(machine.running()) == 3
             live = [one.instance.spec.env for one in world.picture().of("shop") if one.live]
@@ -224,7 +224,7 @@ def test_going_back_runs_the_images_of_then(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("seed", range(12))
 def test_any_seed_of_updates_comes_right(tmp_path: Path, seed: int) -> None:
-    """Good and bad files, pauses, scaling and stops, while daemons and controllers are killed; then peace, then rest."""
+    """Good and bad files, pauses, scaling and stops, while daemons and controllers are killed; then peace."""
 
     async def story() -> None:
         chance = random.Random(seed * 104_729)

@@ -2,7 +2,8 @@
 
 Keys (all optional): `default_registry`; `[daemon] bind group node_name runtime log_level log_format tls_cert tls_key`;
 `[network] subnet ipv6`; `[acme] email agree directory ca_file
-dns_hook eab_kid eab_key_file preferred_chain http_port`; `[registries."HOST[:PORT]"]` and `[pull]` as `image.settings` has them.
+dns_hook eab_kid eab_key_file preferred_chain http_port`; `[registries."HOST[:PORT]"]` and `[pull]` as
+`image.settings` has them.
 """
 
 from __future__ import annotations

@@ -72,7 +72,7 @@ def _proxied(proxy: Proxy) -> Callable[[Collection[str]], Awaitable[Mapping[str,
 
 
 def upstreams(path: Path = RESOLV) -> tuple[str, ...]:
-    """The host's own resolvers, loopback ones too: the name server stands where they answer. None: no file, no server."""
+    """The host's own resolvers, loopback ones too: the name server stands where they answer."""
     try:
         lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:

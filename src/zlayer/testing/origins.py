@@ -9,11 +9,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import anyio
+
+Handle = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Coroutine[Any, Any, None]]
 
 
 @dataclass(slots=True)
@@ -97,15 +100,13 @@ async def origin(name: str, *, tcp: bool = False) -> AsyncIterator[Origin]:
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], "asyncio.Future[None]"]
 
 
-def _tracked(
-    handler: Callable[[asyncio.StreamReader, asyncio.StreamWriter], object], tasks: set[asyncio.Task[None]]
-) -> Callable[[asyncio.StreamReader, asyncio.StreamWriter], object]:
+def _tracked(handler: Handle, tasks: set[asyncio.Task[None]]) -> Handle:
     async def run(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
         tasks.add(task)
         try:
-            await handler(reader, writer)  # type: ignore[misc]  # a coroutine function
+            await handler(reader, writer)
         except asyncio.CancelledError:
             pass
         finally:

@@ -104,7 +104,7 @@ def responder() -> Iterator[Responder]:
             self.end_headers()
             self.wfile.write(body)
 
-        def log_message(self, format: str, *args: object) -> None:
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class names it
             """Quiet."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Answering)

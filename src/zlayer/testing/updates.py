@@ -37,7 +37,7 @@ class Rig:
 
     @classmethod
     def of(cls, **services: Service) -> Rig:
-        rig = cls(deployment(**services))
+        rig = cls(deployment("shop", 1, **services))
         rig.revisions[1] = revision_of(rig.wanted, "first deploy")
         return rig
 

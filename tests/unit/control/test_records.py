@@ -33,7 +33,7 @@ class Interrupted(MemoryStore):
         key = keys.certificate("a.org")
         if not self.asked and puts and key in puts and keys.ISSUER not in puts:
             self.asked = 7.0
-            other = StoredCertificate(name="a.org", source="acme", asked_at=7.0)  # type: ignore[arg-type]
+            other = StoredCertificate(name="a.org", source="acme", asked_at=7.0)
             await super().commit({key: encode(other)})
         return await super().commit(puts, deletes, *args, **kwargs)
 

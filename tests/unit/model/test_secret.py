@@ -30,6 +30,6 @@ def test_sealed_keys_are_not_in_a_repr() -> None:
     documents = (
         StoredCertificate(name="a", source="acme", key=sealed),
         Account(directory="https://ca.test", key=sealed),
-        Order(name="a", names=("a",), directory="d", url="u", key=sealed, started_at=0),  # type: ignore[arg-type]
+        Order(name="a", names=("a",), directory="d", url="u", key=sealed, started_at=0),
     )
     assert all("SEALED" not in repr(document) for document in documents)

@@ -26,9 +26,9 @@ def test_limits() -> None:
 
 def test_a_protocol_has_the_times_it_has_a_use_for() -> None:
     times = endpoint("timeouts: {response: 5m}").timeouts
-    assert (times.response, times.connect, times.tunnel) == (300, 5, 3600)
+    assert [times.response, times.connect, times.tunnel] == [300.0, 5.0, 3600.0]
     times = endpoint("timeouts: {idle: 5m}", "tcp").timeouts
-    assert (times.idle, times.queue, times.head) == (300, 30, None)
+    assert [times.idle, times.queue, times.head] == [300.0, 30.0, None]
     with pytest.raises(Invalid, match=r"timeouts\.head is not for tcp endpoints, which has connect, queue, idle"):
         endpoint("timeouts: {head: 5m}", "tcp")
 

@@ -25,7 +25,8 @@ def update(text: str) -> UpdateSpec:
 @pytest.mark.parametrize(("text", "value"), [("2", 2), ("0", 0), ('"25%"', "25%"), ("025%", "25%"), ("100%", "100%")])
 def test_shares(text: str, value: int | str) -> None:
     if text == "025%":
-        pytest.raises(Invalid, update, f"{{max_surge: {text}}}")
+        with pytest.raises(Invalid):
+            update(f"{{max_surge: {text}}}")
         return
     assert update(f"{{max_surge: {text}, max_unavailable: 1}}").max_surge == value
 

@@ -115,9 +115,7 @@ def test_whatever_new_replicas_do_on_trial_the_floor_holds(case: Case, chances: 
 
 @given(case=cases(), image=st.sampled_from(BROKEN), chances=chances, cut=st.integers(0, 4))
 @settings(max_examples=300, deadline=None)
-def test_a_bad_revision_is_never_reached_and_undone_once(
-    case: Case, image: str, chances: list[int], cut: int
-) -> None:
+def test_a_bad_revision_is_never_reached_and_undone_once(case: Case, image: str, chances: list[int], cut: int) -> None:
     update = case.update.model_copy(update={"min_ready": Seconds(max(3.0, case.update.min_ready)), "order": "auto"})
     case = Case(case.replicas, update)
     rig = started(case)

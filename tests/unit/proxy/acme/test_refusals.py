@@ -14,7 +14,7 @@ PREFIX = "urn:ietf:params:acme:error:"
 
 
 def told(code: str, status: int = 403, retry_after: float | None = None, detail: str = "because") -> ZlayerError:
-    error = messages.Error(typ=PREFIX + code, detail=detail)
+    error = messages.Error.from_json({"type": PREFIX + code, "detail": detail})
     return refusal(error, Reply("https://ca.test/dir", status, retry_after))
 
 

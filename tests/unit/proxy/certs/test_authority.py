@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import os
 import ssl
 import stat
 import subprocess
@@ -28,7 +27,7 @@ def test_the_ca_stays_and_its_key_is_its_owners(tmp_path: Path) -> None:
     assert LocalAuthority(tmp_path, "n1").id() == first
     assert stat.S_IMODE((tmp_path / "ca.key").stat().st_mode) == 0o600
     assert stat.S_IMODE((tmp_path / "ca.pem").stat().st_mode) == 0o644
-    assert sorted(os.listdir(tmp_path)) == ["ca.key", "ca.pem"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["ca.key", "ca.pem"]
 
 
 @pytest.mark.parametrize("lost", ["ca.key", "ca.pem"])
