@@ -29,16 +29,19 @@ def broken_when(key: str, behaviour: Behaviour, world: World) -> None:
     """Every container with that variable behaves so, on all nodes."""
 
     def script(request: CreateRequest) -> Behaviour:
-        return behaviour if any(word.startswith(f"{key}=") for word in env_of(request)) else Behaviour()
+        return behaviour if key in request.env else Behaviour()
 
     for node in world.nodes:
         node.machine.script = script
 
 
+<<<<<<< ours
 def env_of(request: CreateRequest) -> list[str]:
     return [f"{name}={value}" for name, value in request.env.items()]
 
 
+=======
+>>>>>>> theirs
 def wanted(world: World, name: str = "shop") -> Deployment:
     return world.picture().deployments[name]
 
