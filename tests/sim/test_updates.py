@@ -35,13 +35,6 @@ def broken_when(key: str, behaviour: Behaviour, world: World) -> None:
         node.machine.script = script
 
 
-<<<<<<< ours
-def env_of(request: CreateRequest) -> list[str]:
-    return [f"{name}={value}" for name, value in request.env.items()]
-
-
-=======
->>>>>>> theirs
 def wanted(world: World, name: str = "shop") -> Deployment:
     return world.picture().deployments[name]
 
