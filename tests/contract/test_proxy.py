@@ -143,7 +143,7 @@ class HaproxyBench:
             made.held["/slow"] = release
         reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
         writer.write(f"GET /slow HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
-        while sum(len(made.seen) for made in self._origins) == before:  # noqa: ASYNC110 - the origin tells nobody
+        while sum(len(made.seen) for made in self._origins) == before:  # noqa: ASYNC110
             await anyio.sleep(0.005)
         return Held(reader, writer, release)
 

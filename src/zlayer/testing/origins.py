@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -97,18 +97,17 @@ async def origin(name: str, *, tcp: bool = False) -> AsyncIterator[Origin]:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], "asyncio.Future[None]"]
+Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
-def _tracked(handler: Handle, tasks: set[asyncio.Task[None]]) -> Handle:
+def _tracked(handler: Handler, tasks: set[asyncio.Task[None]]) -> Handler:
     async def run(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
         tasks.add(task)
         try:
-            await handler(reader, writer)
-        except asyncio.CancelledError:
-            pass
+            with contextlib.suppress(asyncio.CancelledError):
+                await handler(reader, writer)
         finally:
             tasks.discard(task)
             writer.close()

@@ -26,23 +26,18 @@ class Command:
         return not answer.strip() or any(word in answer for word in self.done)
 
 
-def difference(have: Picture, want: Picture, pems: Mapping[str, str] | None, cookie_key: str) -> Iterator[Command]:
-    """Commands from `have` to `want`, pictures of one structure. `pems` by file name, of every certificate wanted.
-
-    None: the worker is to keep those it has, as it makes no new connections.
-    """
+def difference(have: Picture, want: Picture, pems: Mapping[str, str], cookie_key: str) -> Iterator[Command]:
+    """Commands from `have` to `want`, pictures of one structure. `pems` by file name, of every certificate wanted."""
     state, shown = have.maps.get(STATE, {}), want.maps.get(STATE, {})
     doors = {plain(door.name): door.name for door in want.structure.doors}
-    if pems is not None:
-        yield from _certificates(state, shown, pems, doors)
+    yield from _certificates(state, shown, pems, doors)
     for slot, members in want.servers.items():
         yield from _come(slot, have.servers.get(slot, {}), members, cookie_key if _sticky(want, slot) else "")
     for name, lines in want.maps.items():
         yield from _entries(name, have.maps.get(name, {}), lines)
     for slot, members in have.servers.items():
         yield from _leave(slot, members, want.servers.get(slot, {}))
-    if pems is not None:
-        yield from _forgotten(state, shown, doors)
+    yield from _forgotten(state, shown, doors)
 
 
 def _sticky(picture: Picture, slot: int) -> bool:

@@ -17,7 +17,7 @@ from zlayer.model.routes import RouteTable
 from zlayer.proxy.contract import BackendStats, ProxyProbe
 from zlayer.proxy.haproxy import accesslog, files, master, process, statistics
 from zlayer.proxy.haproxy.certificates import Wallet, digest
-from zlayer.proxy.haproxy.difference import Command, difference
+from zlayer.proxy.haproxy.difference import difference
 from zlayer.proxy.haproxy.frontend import list_of
 from zlayer.proxy.haproxy.intent import Intent, intend, same
 from zlayer.proxy.haproxy.picture import Picture, file_of, server_names, wanted
@@ -95,7 +95,7 @@ class HaproxyEngine:
                 places = set(worker.places(owners))
                 for count in await self._counts(worker, {slot for slot, _ in places}):
                     if (count.slot, count.server) in places:
-                        found[owners[count.server]] += count.current
+                        found[owners[count.server]] += count.current + count.queued
             return found
 
     async def cut(self, servers: Collection[str]) -> None:
@@ -103,9 +103,8 @@ class HaproxyEngine:
         async with self._turn:
             await self._adopt()
             for worker in await self._living():
-                commands = [Command(f"shutdown sessions server be{slot}/{name}") for slot, name in worker.places(names)]
                 with suppress(Unavailable):
-                    await worker.ask(commands)
+                    await worker.cut(names)
 
     async def stats(self) -> Mapping[str, BackendStats]:
         async with self._turn:
@@ -114,7 +113,8 @@ class HaproxyEngine:
             if not workers or self._table is None:
                 return {}
             older = [await self._counts(worker, None) for worker in workers[1:]]
-            return statistics.summary(self._table, workers[0].picture, await self._counts(workers[0], None), older)
+            current, counts = workers[0], await self._counts(workers[0], None)
+            return statistics.summary(self._table, current.picture, counts, current.before, older)
 
     async def run(self) -> None:
         """Keep the engine up and tidy until cancelled. One at a time."""
@@ -154,18 +154,16 @@ class HaproxyEngine:
         else:
             want = self._wanted(intent, current.picture.structure, slots)
             try:
+                await current.begin(slots)
                 await self._follow(current, intent, want)
             except (Failed, Unavailable) as error:
                 await self._recover(intent, error)
-        for worker in await self._living():
-            if not worker.current:
-                await self._inform(worker, intent)
 
     def _wanted(self, intent: Intent, structure: Structure, slots: Mapping[str, int | None]) -> Picture:
         return wanted(intent.table, structure, slots, {name: digest(pem) for name, pem in intent.pems.items()})
 
     async def _follow(self, worker: Worker, intent: Intent, want: Picture) -> None:
-        pems = {file_of(name): pem for name, pem in intent.pems.items()} if worker.current else None
+        pems = {file_of(name): pem for name, pem in intent.pems.items()}
         if not worker.sure:
             await worker.read()
         if not self._key:
@@ -179,17 +177,6 @@ class HaproxyEngine:
             await self._start(intent)
         else:
             await self._reload(intent)
-
-    async def _inform(self, worker: Worker, intent: Intent) -> None:
-        """A replaced worker follows as far as it can; one that has just ended needs not."""
-        picture = worker.picture
-        slots = assign(intent.table, picture.structure, picture.slots)
-        with suppress(Unavailable):
-            try:
-                await self._follow(worker, intent, self._wanted(intent, picture.structure, slots))
-            except Failed as error:
-                log.warning("proxy.old-worker", pid=worker.pid, reason=error.message)
-                await worker.read()
 
     async def _start(self, intent: Intent) -> None:
         if process.living(self._directory) is not None:
@@ -215,6 +202,8 @@ class HaproxyEngine:
         self._place(found.workers)
         for worker in self._workers:
             worker.current = False
+            with suppress(Unavailable):  # it had nothing left to do
+                await worker.hand_over()
         self._outdated = False
         self._workers.insert(0, Worker(self._directory, found.workers[0], want))
         log.info("proxy.reloaded", generation=structure.generation, workers=len(self._workers))
@@ -275,6 +264,8 @@ class HaproxyEngine:
         empty = wanted(RouteTable(), structure, {}, {})
         worker = Worker(self._directory, pid, empty, current)
         await worker.read()
+        if not current:
+            await worker.hand_over()
         return worker
 
     def _reap(self) -> None:

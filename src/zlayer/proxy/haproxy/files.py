@@ -17,7 +17,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from zlayer.model.errors import Exhausted
 from zlayer.proxy.haproxy import text
-from zlayer.proxy.haproxy.frontend import list_of
+from zlayer.proxy.haproxy.frontend import CELL, list_of
 from zlayer.proxy.haproxy.names import plain
 from zlayer.proxy.haproxy.picture import SHOWN, STATE, Picture, file_of
 from zlayer.proxy.haproxy.process import CONFIG, surroundings
@@ -32,7 +32,7 @@ def prepare(directory: Path) -> None:
     """The directory, ours alone, and the empty one the workers are shut into."""
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     directory.chmod(0o700)
-    (directory / "empty").mkdir(mode=0o755, exist_ok=True)
+    (directory / CELL).mkdir(mode=0o755, exist_ok=True)
 
 
 def write(directory: Path, picture: Picture, pems: Mapping[str, str], settings: Settings) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 
 from zlayer.proxy.haproxy.names import plain
@@ -9,6 +10,8 @@ from zlayer.proxy.haproxy.refusals import answer
 from zlayer.proxy.haproxy.settings import Settings
 from zlayer.proxy.haproxy.structure import Door
 
+CELL = "empty"
+"""The directory that workers are shut into. Nobody else gets there: it is in the engine's own."""
 CHALLENGES = "challenges.map"
 CHALLENGE_PATH = "/.well-known/acme-challenge/"
 ROUTED = "{ var(txn.route) -m found }"
@@ -31,6 +34,11 @@ def list_of(door: str) -> str:
     return f"list-{plain(door)}.txt"
 
 
+def handover(door: str) -> str:
+    """The name of a door's backend and socket by which a replaced worker passes requests on to the current one."""
+    return f"over-{hashlib.sha256(door.encode(errors='surrogatepass')).hexdigest()[:16]}"
+
+
 def render(door: Door, settings: Settings) -> str:
     lines = [*_listening(door), *(_web(door, settings) if door.web else _stream(door))]
     if settings.log:
@@ -43,6 +51,8 @@ def _listening(door: Door) -> Iterator[str]:
     for address, port in door.binds:
         only = " v6only" if ":" in address else ""
         yield f"bind {address}:{port}{only}{_tls(door)}"
+    if door.web:
+        yield f"bind unix@{CELL}/{handover(door.name)}.sock mode 666 accept-proxy"
     yield f"timeout client {door.body if door.web else door.idle}ms"
     if door.web:
         yield f"timeout http-request {door.head}ms"

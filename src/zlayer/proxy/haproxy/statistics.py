@@ -4,29 +4,45 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from zlayer.model.routes import Backend, RouteTable
 from zlayer.proxy.contract import BackendStats, ServerStats
 from zlayer.proxy.haproxy.names import token
 from zlayer.proxy.haproxy.picture import Picture, members
-from zlayer.proxy.haproxy.reading import Count
+from zlayer.proxy.haproxy.reading import WHOLE, Count
 
 __all__ = ["Count", "summary"]
-TOTAL = "BACKEND"
 
 
 def summary(
-    table: RouteTable, picture: Picture, counts: Sequence[Count], older: Sequence[Sequence[Count]] = ()
+    table: RouteTable,
+    picture: Picture,
+    counts: Sequence[Count],
+    before: Mapping[str, Count],
+    older: Sequence[Sequence[Count]] = (),
 ) -> dict[str, BackendStats]:
-    """By backend name. Requests still under way in replaced workers (`older`) are added to `current`."""
+    """By backend name. `before` is what a backend's slot had counted for another.
+
+    Requests still under way in replaced workers (`older`) are added to `current`.
+    """
     found = {(count.slot, count.server): count for count in counts}
     elsewhere = _current(older)
     slots = picture.slots
     return {
-        backend.name: _backend(backend, slots[token(backend.name)], found, elsewhere)
+        backend.name: _without(
+            _backend(backend, slots[token(backend.name)], found, elsewhere), before.get(token(backend.name))
+        )
         for backend in table.backends
         if token(backend.name) in slots
     }
+
+
+def _without(stats: BackendStats, before: Count | None) -> BackendStats:
+    if before is None:
+        return stats
+    responses = {kind: count - before.responses.get(kind, 0) for kind, count in stats.responses.items()}
+    return replace(stats, requests=stats.requests - before.total, responses=responses)
 
 
 def _current(older: Iterable[Sequence[Count]]) -> Counter[str]:
@@ -48,7 +64,7 @@ def _backend(
             state = "draining" if not member.on else "up" if up else "down"
             current = count.current + elsewhere.get(f"{slot}/{name}", 0)
             servers[server.id] = ServerStats(state, current, count.total, count.errors)
-    whole = found.get((slot, TOTAL))
+    whole = found.get((slot, WHOLE))
     if whole is None:
         return BackendStats(servers, 0, 0, {}, 0)
     return BackendStats(servers, whole.total, whole.rate, dict(whole.responses), whole.queued)

@@ -37,6 +37,7 @@ def render(picture: Picture, settings: Settings, process: Process, cookie_key: s
     structure = picture.structure
     sections = [_global(settings, process, structure.generation), _defaults(), _state(), _rates()]
     sections += [frontend.render(door, settings) for door in structure.doors]
+    sections += [_handover(door.name, process) for door in structure.doors if door.web]
     sections += [
         _backend(number, shape, picture.servers.get(number, {}), cookie_key)
         for number, shape in enumerate(structure.slots)
@@ -69,7 +70,7 @@ def _global(settings: Settings, process: Process, generation: int) -> str:
         "tune.ssl.default-dh-param 2048",
     ]
     if process.user:
-        lines += [f"user {process.user}", "chroot empty"]
+        lines += [f"user {process.user}", f"chroot {frontend.CELL}"]
     return _section("global", lines)
 
 
@@ -98,6 +99,20 @@ def _state() -> str:
 def _rates() -> str:
     kept = "gpc0,gpc0_rate(1s),gpc1,gpc1_rate(10s)"
     return _section("backend rates", [f"stick-table type string len 64 size 100k expire 20s store {kept}"])
+
+
+def _handover(door: str, process: Process) -> str:
+    """Where a worker sends what still arrives on its connections once it is replaced: to its successor."""
+    name = frontend.handover(door)
+    cell = "" if process.user else frontend.CELL
+    lines = [
+        "mode http",
+        "http-reuse never",
+        "timeout server 1h",
+        "timeout tunnel 1h",
+        f"server onward unix@{cell}/{name}.sock send-proxy-v2",
+    ]
+    return _section(f"backend {name}", lines)
 
 
 def _backend(number: int, shape: Shape, members: Mapping[str, Member], cookie_key: str) -> str:

@@ -1,22 +1,26 @@
 """One worker of the engine: what it goes by, and a way to tell it.
 
-The current one is spoken to on its own socket. Those replaced by a reload finish what they have, on connections that
-may still bring requests; they are reached through the master, and told of every change as far as they can follow.
+The current one is spoken to on its own socket. Those replaced by a reload finish what they have; they are reached
+through the master. Their clients' connections may still bring requests, which must not go by an old table: so all
+their routes are turned to a socket of the current worker, once and for good.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from zlayer.model.errors import Failed
 from zlayer.proxy.haproxy import reading
 from zlayer.proxy.haproxy.difference import Command
+from zlayer.proxy.haproxy.frontend import CHALLENGES, handover, map_of
 from zlayer.proxy.haproxy.picture import Member, Picture
 from zlayer.proxy.haproxy.process import MASTER, STATS
 from zlayer.proxy.haproxy.runtime import ask
 
+_VERSION = re.compile(r"\d+")
 GONE = ("No such server", "Server not found")
 
 
@@ -29,6 +33,8 @@ class Worker:
     picture: Picture
     current: bool = True
     leaving: dict[int, dict[str, Member]] = field(default_factory=dict)
+    before: dict[str, reading.Count] = field(default_factory=dict)
+    """What the slot of a backend had counted when it became that backend's."""
     sure: bool = True
     """False while it may be anywhere between two pictures: it must be read before it is told anything."""
 
@@ -65,6 +71,38 @@ class Worker:
             if (gone := {n: replace(m, on=False) for n, m in members.items() if n not in want.servers.get(slot, {})})
         }
         self.picture = want
+
+    async def begin(self, slots: Mapping[str, int | None]) -> None:
+        """Note what the slots have counted that change hands with this assignment."""
+        had = self.picture.slots
+        fresh = {slot: name for name, slot in slots.items() if slot is not None and had.get(name) != slot}
+        if fresh:
+            whole = [count for count in await self.counts(fresh) if count.server == reading.WHOLE]
+            self.before.update({fresh[count.slot]: count for count in whole})
+        self.before = {name: count for name, count in self.before.items() if name in slots}
+
+    async def hand_over(self) -> None:
+        """Of a replaced worker: from now on every request that arrives goes to the current one, atomically by door."""
+        doors = [door.name for door in self.picture.structure.doors if door.web]
+        versions = await self.ask([Command(f"prepare map {map_of(door)}") for door in doors])
+        commands = [Command(f"clear map {CHALLENGES}")]
+        for door, said in zip(doors, versions, strict=True):
+            if version := _VERSION.search(said):
+                name = map_of(door)
+                commands.append(Command(f"add map @{version[0]} {name} */ {handover(door)}|handover"))
+                commands.append(Command(f"commit map @{version[0]} {name}"))
+        await self.ask(commands)
+
+    async def cut(self, names: Collection[str]) -> None:
+        """End all that these servers have under way."""
+        places = self.places(names)
+        if self.current:
+            await self.ask([Command(f"shutdown sessions server be{slot}/{name}") for slot, name in places])
+        elif places:
+            # A worker that stops calls its backends disabled, and refuses that command.
+            (listed,) = await self.ask([Command("show sess")])
+            ended = reading.sessions(listed, places)
+            await self.ask([Command(f"shutdown session {session}") for session in ended])
 
     async def read(self) -> None:
         """Learn what it really has. Servers that are switched off count as leaving until somebody wants them."""
