@@ -1,0 +1,24 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from zlayer.daemon import traffic
+from zlayer.store.view import Picture
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [("nameserver 127.0.0.53\noptions edns0\n", ("127.0.0.53",)), ("# nothing\nnameserver\n", ()),
+     ("search a\nnameserver 10.0.0.1\nnameserver fe80::1%eth0\n", ("10.0.0.1", "fe80::1"))],
+)  # fmt: skip
+def test_other_names_are_asked_of_the_hosts_servers(tmp_path: Path, text: str, found: tuple[str, ...]) -> None:
+    path = tmp_path / "resolv.conf"
+    assert traffic.upstreams(path) == ()
+    path.write_text(text)
+    assert traffic.upstreams(path) == found
+
+
+def test_nobody_is_on_trial_where_there_is_nobody() -> None:
+    assert traffic.on_trial(Picture(1, {}, {}, {}, {})) == frozenset()
