@@ -19,7 +19,7 @@ from zlayer.api.answer import answer
 from zlayer.api.answers import EventItem, LogItem, ProblemDocument, RunItem
 from zlayer.api.authorise import TABLE, authorise
 from zlayer.api.edge import Edge
-from zlayer.api.routes import deployments, health, images, instances, proxy, run, services, system
+from zlayer.api.routes import deployments, health, images, instances, proxy, run, services, system, updates
 from zlayer.api.services import Services
 
 ROUTERS = (
@@ -31,6 +31,7 @@ ROUTERS = (
     run.router,
     images.router,
     proxy.router,
+    updates.router,
 )
 _STREAMED: tuple[type[BaseModel], ...] = (ProblemDocument, LogItem, RunItem, EventItem)
 """Models no route answers with whole: their schemas are added by hand."""

@@ -50,6 +50,13 @@ class SpecBody(Body):
     file: str = "deployment"
 
 
+class RollbackBody(Body):
+    """`to`: the revision to go back to, else the last good one. `revision`: the one a plan was made on."""
+
+    to: int | None = Field(None, ge=1)
+    revision: int | None = Field(None, ge=1)
+
+
 class PlanBody(SpecBody):
     """`pull` replaces the pull policy of every service."""
 

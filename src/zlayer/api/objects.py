@@ -125,3 +125,21 @@ class BackendItem(Answer):
     rate: int
     responses: dict[str, int]
     queued: int
+
+
+class RevisionItem(Answer):
+    """A kept revision. `what` is the change in words; `reason` says why it failed, or why there is it."""
+
+    revision: int
+    status: Literal["current", "updating", "failed", "rolled back", "good", "superseded"]
+    at: str | None
+    what: str
+    reason: str
+
+
+class WaitItem(Answer):
+    """What a replica waits for or suffers from; `until` is when it is over by itself, where that is known."""
+
+    replica: int
+    reason: str
+    until: str | None

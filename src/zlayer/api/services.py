@@ -17,6 +17,7 @@ if TYPE_CHECKING:  # names only: FastAPI need not resolve them, and tests bring 
     from zlayer.agent.contract import NodeAgent
     from zlayer.control.views import Views
     from zlayer.control.wishes import Wishes
+    from zlayer.plan.actions import Wait
     from zlayer.store.contract import Store
 
 
@@ -50,6 +51,8 @@ class Services:
     probe_runtimes: Callable[[], Awaitable[Sequence[Mapping[str, Any]]]]  # Any: JSON values
     ready: anyio.Event
     stopping: anyio.Event
+    waits: Callable[[str], Sequence[Wait]] = lambda _deployment: ()
+    """What controllers hold back of a deployment, and why."""
 
 
 async def services_of(connection: HTTPConnection) -> Services:

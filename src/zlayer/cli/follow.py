@@ -109,6 +109,8 @@ def until(
                 if reached(item):
                     drawn.done()
                     return item
+                if item.status == "rolled_back":
+                    raise blamed(api, name, Failed, f"{name} was rolled back: {item.message}", item.culprit)
                 if item.status.startswith("failed"):
                     raise blamed(api, name, Failed, item.message or f"{name} failed", item.culprit)
     except Deadline:

@@ -63,6 +63,20 @@ class AsyncClient:
     async def status(self) -> results.Status:
         return await self.send(calls.status())
 
+    async def history(self, name: str) -> tuple[results.Revision, ...]:
+        return await self.send(calls.history(name))
+
+    async def rollback(self, name: str, to: int | None = None) -> results.Accepted:
+        """Go back to a revision, else to the last good one."""
+        return await self.send(calls.rollback(name, to))
+
+    async def steer(self, name: str, verb: str) -> results.Accepted:
+        """`pause`, `resume` or `abort` the update under way."""
+        return await self.send(calls.steer(name, verb))
+
+    async def why(self, name: str, service: str) -> tuple[results.Waiting, ...]:
+        return await self.send(calls.why(name, service))
+
     async def proxy_routes(self) -> tuple[results.ProxyRoute, ...]:
         return await self.send(calls.proxy_routes())
 

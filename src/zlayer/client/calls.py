@@ -137,6 +137,23 @@ def runtimes() -> Call[tuple[results.Runtime, ...]]:
     return Call("GET", f"{API}/runtimes", results.Runtime.all)
 
 
+def history(name: str) -> Call[tuple[results.Revision, ...]]:
+    return Call("GET", _deployment(name, "history"), results.Revision.all)
+
+
+def rollback(name: str, to: int | None) -> Call[results.Accepted]:
+    return Call("POST", _deployment(name, "rollback"), results.Accepted.of, {} if to is None else {"to": to})
+
+
+def steer(name: str, verb: str) -> Call[results.Accepted]:
+    """`verb`: pause, resume or abort the update under way."""
+    return Call("POST", _deployment(name, verb), results.Accepted.of)
+
+
+def why(name: str, service: str) -> Call[tuple[results.Waiting, ...]]:
+    return Call("GET", _deployment(name, "services", service, "why"), results.Waiting.all)
+
+
 def proxy_routes() -> Call[tuple[results.ProxyRoute, ...]]:
     return Call("GET", f"{API}/proxy/routes", results.ProxyRoute.all)
 

@@ -63,6 +63,20 @@ class Client:
     def runtimes(self) -> tuple[results.Runtime, ...]:
         return self.send(calls.runtimes())
 
+    def history(self, name: str) -> tuple[results.Revision, ...]:
+        return self.send(calls.history(name))
+
+    def rollback(self, name: str, to: int | None = None) -> results.Accepted:
+        """Go back to a revision, else to the last good one."""
+        return self.send(calls.rollback(name, to))
+
+    def steer(self, name: str, verb: str) -> results.Accepted:
+        """`pause`, `resume` or `abort` the update under way."""
+        return self.send(calls.steer(name, verb))
+
+    def why(self, name: str, service: str) -> tuple[results.Waiting, ...]:
+        return self.send(calls.why(name, service))
+
     def proxy_routes(self) -> tuple[results.ProxyRoute, ...]:
         return self.send(calls.proxy_routes())
 

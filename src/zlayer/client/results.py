@@ -181,6 +181,24 @@ class Runtime(Record):
     selected: bool = False
 
 
+class Revision(Record):
+    """A kept revision: current, updating, good, failed, rolled back or superseded."""
+
+    revision: int
+    status: str = ""
+    at: str | None = None
+    what: str = ""
+    reason: str = ""
+
+
+class Waiting(Record):
+    """What a replica waits for; `until` is when that is over by itself."""
+
+    replica: int
+    reason: str = ""
+    until: str | None = None
+
+
 class ProxyRoute(Record):
     """One route of the proxy. `addresses` is `("*",)` for a public endpoint; `host` None is any."""
 

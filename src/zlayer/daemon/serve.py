@@ -171,6 +171,7 @@ def _services(
         probe_runtimes=drivers.probe_runtimes,
         ready=anyio.Event(),
         stopping=anyio.Event(),
+        waits=lambda deployment: controllers.waits.get(deployment, ()),
     )
 
 
