@@ -27,6 +27,7 @@ from zlayer.model.errors import Unavailable, ZlayerError
 from zlayer.model.paths import Paths
 from zlayer.network import nft
 from zlayer.network.names import bridge_prefix
+from zlayer.proxy.haproxy.probing import probe
 from zlayer.runtime.oci.cgroups.hierarchy import Hierarchies, mounted
 from zlayer.runtime.oci.probe import find_tools
 from zlayer.runtime.oci.site import ENGINES, Site
@@ -46,6 +47,7 @@ def run(paths: Paths) -> list[Finding]:
         "overlayfs": lambda: doctor_checks.overlayfs(Path("/proc/filesystems").read_text()),
         "cgroups": _cgroups,
         "engine": lambda: anyio.run(_engines),
+        "proxy": _proxy,
         "nftables": _rules,
         "forwarding": partial(_forwarding, paths),
         "port": partial(_port, paths),
@@ -121,6 +123,10 @@ def _aside() -> Iterator[Path]:
         yield directory
     finally:
         shutil.rmtree(directory, ignore_errors=True)
+
+
+def _proxy() -> Finding:
+    return doctor_checks.proxy(probe("haproxy"), _release())
 
 
 def _rules() -> Finding:

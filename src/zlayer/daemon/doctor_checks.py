@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from zlayer.proxy.contract import ProxyProbe
+
 Status = Literal["ok", "warn", "fail"]
 
 GIB = 1 << 30
@@ -118,6 +120,14 @@ def capabilities(uid: int, effective: int) -> Finding:
         fix = "give the daemon CAP_SYS_RESOURCE if containers must have higher ulimits than it has"
         return Finding("capabilities", "warn", "lacks CAP_SYS_RESOURCE: ulimits cannot be raised above our own", fix)
     return Finding("capabilities", "ok", "everything containers need")
+
+
+def proxy(found: ProxyProbe, release: str) -> Finding:
+    """Needed as soon as a deployment has endpoints."""
+    if found.ok:
+        return Finding("proxy", "ok", f"{found.engine} serves endpoints")
+    fix = install("haproxy", release) if "not installed" in found.reason else found.fix
+    return Finding("proxy", "fail", f"endpoints cannot be served: {found.reason}", fix)
 
 
 def rules(by: str, refusal: str, release: str) -> Finding:

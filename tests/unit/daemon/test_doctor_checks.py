@@ -7,6 +7,7 @@ import pytest
 
 from zlayer.daemon import doctor_checks as checks
 from zlayer.daemon.doctor_checks import Finding, Status
+from zlayer.proxy.contract import ProxyProbe
 
 DEBIAN = 'PRETTY_NAME="Debian"\nID=debian\n'
 ROCKY = 'ID="rocky"\nID_LIKE="rhel centos fedora"\n'
@@ -32,6 +33,13 @@ CASES: list[tuple[Finding, Status, str]] = [
     (checks.capabilities(0, EVERYTHING & ~(1 << 24)), "warn", "CAP_SYS_RESOURCE"),
     (checks.capabilities(0, EVERYTHING & ~(1 << 12)), "fail", "sudo"),
     (checks.capabilities(1000, 0), "fail", "sudo"),
+    (checks.proxy(ProxyProbe(True, "haproxy 2.6.12"), DEBIAN), "ok", ""),
+    (
+        checks.proxy(ProxyProbe(False, "haproxy", "HAProxy is not installed", "x"), ROCKY),
+        "fail",
+        "dnf install -y haproxy",
+    ),
+    (checks.proxy(ProxyProbe(False, "haproxy 2.2", "haproxy 2.2 is older than 2.6", "newer"), DEBIAN), "fail", "newer"),
     (checks.rules("library", "", DEBIAN), "ok", ""),
     (checks.rules("command", "", DEBIAN), "warn", "apt-get install -y nftables libnftables1"),
     (checks.rules("", "", ROCKY), "fail", "dnf install -y nftables"),
