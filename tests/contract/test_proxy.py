@@ -130,7 +130,10 @@ class HaproxyBench:
             return 0, ""
         with contextlib.closing(writer):
             writer.write(f"GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
-            answer = await reader.read()
+            try:
+                answer = await reader.read()
+            except ConnectionError:
+                return -1, ""
         head, _, body = answer.partition(b"\r\n\r\n")
         if not head:
             return -1, ""

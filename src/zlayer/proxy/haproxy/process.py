@@ -26,6 +26,8 @@ CONFIG, PID, MASTER, STATS = "haproxy.cfg", "haproxy.pid", "master.sock", "stats
 ACCESS, ENGINE = "access.log", "engine.log"
 USERS = ("haproxy", "nobody")
 _LOOKS = 1000
+_KERNEL_THREAD = 0x200000
+"""PF_KTHREAD among the flags in /proc/PID/stat."""
 _RELEASE = Seconds(2)
 OWN_DESCRIPTORS = 500
 """What is left of the limit of open files for listeners, threads and idle connections to servers."""
@@ -88,12 +90,13 @@ def is_ours(pid: int, directory: Path) -> bool:
 
 
 def _command_line(pid: int) -> list[bytes]:
-    """Empty for a process that has ended. In the middle of an execve it is empty too, so we look again."""
+    """Empty for a process that has ended and for the kernel's own. In the middle of an execve it is empty too, so we look again."""
     with contextlib.suppress(OSError):
         for _ in range(_LOOKS):
             if argv := Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[:-1]:
                 return argv
-            if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in "ZXx":
+            state, *rest = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+            if state in "ZXx" or int(rest[5]) & _KERNEL_THREAD:
                 break
     return []
 
