@@ -90,7 +90,10 @@ def is_ours(pid: int, directory: Path) -> bool:
 
 
 def _command_line(pid: int) -> list[bytes]:
-    """Empty for a process that has ended and for the kernel's own. In the middle of an execve it is empty too, so we look again."""
+    """Empty for a process that has ended and for the kernel's own.
+
+    In the middle of an execve it is empty too, so we look again.
+    """
     with contextlib.suppress(OSError):
         for _ in range(_LOOKS):
             if argv := Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[:-1]:
