@@ -14,6 +14,8 @@ CELL = "empty"
 """The directory that workers are shut into. Nobody else gets there: it is in the engine's own."""
 CHALLENGES = "challenges.map"
 CHALLENGE_PATH = "/.well-known/acme-challenge/"
+BUFFERED = 12_000
+"""Bytes of a body that surely fit a buffer (16 KiB, the head and what is added to it in it too)."""
 ROUTED = "{ var(txn.route) -m found }"
 SHORT, LONG = "var(txn.route),field(5,|)", "var(txn.route),field(6,|)"
 LINE = (
@@ -85,6 +87,7 @@ def _web(door: Door, settings: Settings) -> Iterator[str]:
     yield f"http-request {answer(404)} unless {ROUTED}"
     yield from _sizes() if door.sized else ()
     yield from _web_rates() if door.rated else ()
+    yield from _bodies(door)
     yield from _headers(door, settings)
     for count in door.strips:
         stripped = f"{{ var(txn.route),field(3,|) -m str {count} }}"
@@ -114,6 +117,15 @@ def _sizes() -> Iterator[str]:
     yield (
         f"http-request {answer(411)} if {limited} !{{ req.hdr(content-length) -m found }} {{ method POST PUT PATCH }}"
     )
+
+
+def _bodies(door: Door) -> Iterator[str]:
+    """A body that fits our buffer is waited for, so that one that stops holds no server up.
+
+    In the middle of a longer one HAProxy heeds the server's time only: it ends with a 504 after that.
+    """
+    length = "req.hdr_val(content-length)"
+    yield f"http-request wait-for-body time {door.body}ms if {{ {length} gt 0 }} {{ {length} le {BUFFERED} }}"
 
 
 def _web_rates() -> Iterator[str]:

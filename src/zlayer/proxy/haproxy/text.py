@@ -80,6 +80,7 @@ def _defaults() -> str:
         "option redispatch 1",
         "option dontlognull",
         "option idle-close-on-response",
+        "option abortonclose",  # who has gone waits for no server
         "option http-restrict-req-hdr-names delete",
         "http-reuse safe",
         "retries 3",
