@@ -19,6 +19,8 @@ from zlayer.model.paths import Paths
 from zlayer.network.names import bridge_name, veth_name
 from zlayer.testing.leaks import Census, snapshot_machine
 
+ENGINES = ("haproxy ", "zlayer.network.dns ")
+"""How the command lines of a daemon's own engines begin, after the interpreter. They stay with it."""
 MONITOR = re.compile(r"\d+ \S*conmon .*?-c (\S+) ")
 
 
@@ -67,7 +69,11 @@ def held(paths: Paths, daemons: Iterable[int]) -> Holdings:
         engine_states=frozenset(state.name for state in (paths.run / "oci").glob("*/*")),
         addresses=addresses(paths),
         directories=frozenset(entry.name for entry in paths.containers.iterdir()),
-        strangers=frozenset(p for p in census.processes if p not in monitors and p.partition(" ")[0] not in allowed),
+        strangers=frozenset(
+            p
+            for p in census.processes
+            if p not in monitors and p.partition(" ")[0] not in allowed and not any(name in p for name in ENGINES)
+        ),
     )
 
 

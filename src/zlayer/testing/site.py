@@ -18,10 +18,8 @@ from typing import Any
 
 from zlayer.model.paths import Paths
 from zlayer.testing.leaks import Census, left_over, snapshot_machine
-from zlayer.testing.ledger import held, imbalance, owed
+from zlayer.testing.ledger import ENGINES, held, imbalance, owed
 
-ENGINES = ("haproxy ", "zlayer.network.dns ")
-"""How the command lines of a daemon's own engines begin, after the interpreter."""
 CONFIG = '[daemon]\nbind = "off"\n'
 
 
@@ -125,9 +123,10 @@ class Site:
         return str(path)
 
     def census(self) -> Census:
-        """Without the engines, which are the daemon's own and stay when a deployment goes."""
+        """Without the daemon and its engines, which stay when a deployment goes."""
         found = snapshot_machine(self.paths.root)
-        rest = tuple(one for one in found.processes if not any(name in one for name in ENGINES))
+        own = (*ENGINES, "zlayer serve")
+        rest = tuple(one for one in found.processes if not any(name in one for name in own))
         return replace(found, processes=rest)
 
     def assert_clean(self, before: Census) -> None:
