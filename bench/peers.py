@@ -23,11 +23,13 @@ from zlayer.client.transport import Address
 from zlayer.runtime.contract import CreateRequest
 from zlayer.runtime.oci.cgroups.hierarchy import mounted
 from zlayer.runtime.oci.config import Place, config_of
+from zlayer.runtime.oci.engine import to_cover
+from zlayer.runtime.oci.mountspace import cover, separate
 from zlayer.testing.imagery_push import push
 from zlayer.testing.imagery_samples import busybox_image
 from zlayer.testing.registry import Registry
 from zlayer.testing.sandbox import Sandbox, sandbox
-from zlayer.testing.site import Site
+from zlayer.testing.site import CONFIG, Site
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +40,26 @@ class Bench:
     image: str
     client: Client
 
+    @property
+    def engine(self) -> str:
+        """The engine it chose, which its peers get too."""
+        listed = json.loads(self.site.cli("runtimes", "--format", "json").stdout)
+        return str(next(each["name"] for each in listed if each["selected"]))
+
+
+def shield(engine: str) -> None:
+    """Let the calling thread see what this engine may, where it would refuse the machine (crun, hybrid cgroups).
+
+    What our daemon does for its engines is done for the peers too: they could not run this engine here.
+    """
+    if (covered := to_cover(engine, mounted())) is not None:
+        separate()
+        cover(covered)
+
 
 @contextmanager
-def bench() -> Iterator[Bench]:
-    with Site() as site, Registry(site.root) as registry:
+def bench(engine: str = "auto") -> Iterator[Bench]:
+    with Site(f'{CONFIG}runtime = "{engine}"\n') as site, Registry(site.root) as registry:
         image = push(registry.target, "bench/busybox", "1", busybox_image())
         site.start()
         site.cli("pull", image)
@@ -49,7 +67,7 @@ def bench() -> Iterator[Bench]:
 
 
 class Bare:
-    """`runc create/start/wait/delete` on a bundle made beforehand, with every namespace of ours and no network."""
+    """`create/start/wait/delete` of an engine on a bundle made beforehand; every namespace of ours, no network."""
 
     def __init__(self, box: Sandbox, engine: str = "runc") -> None:
         self.box, self.engine = box, engine
@@ -93,16 +111,21 @@ class Podman:
         self.netns = f"zlbench{os.getpid()}"
         subprocess.run(["ip", "netns", "add", self.netns], check=True)
         subprocess.run(["ip", "-n", self.netns, "link", "set", "lo", "up"], check=True)
-        self.argv = [
-            "nsenter", f"--net=/run/netns/{self.netns}", "podman",
+        self._viewer = _viewer(engine)
+        self._see = ["-m", "-t", str(self._viewer.pid)] if self._viewer else []
+        self._podman = [
+            "podman",
             "--root", str(root / "pr"), "--runroot", str(root / "pp"), "--storage-driver", "overlay",
             "--runtime", engine, "--cgroup-manager", "cgroupfs", "--events-backend", "none",
         ]  # fmt: skip
+        self.argv = ["nsenter", *self._see, f"--net=/run/netns/{self.netns}", *self._podman]
         self._pull(root, image)
 
     def _pull(self, root: Path, image: str) -> None:
         """From outside the namespace: the registry listens on our loopback."""
-        done = subprocess.run([*self.argv[2:], "pull", "-q", image], env=self.environ, capture_output=True, check=False)
+        see = ["nsenter", *self._see] if self._see else []
+        argv = [*see, *self._podman, "pull", "-q", image]
+        done = subprocess.run(argv, env=self.environ, capture_output=True, check=False)
         if done.returncode != 0:
             raise RuntimeError(f"podman pull: {done.stderr.decode()}")
 
@@ -122,16 +145,31 @@ class Podman:
         self.call("rm", "-fa", "-t", "0")
         self.call("rmi", "-fa")
         subprocess.run(["ip", "netns", "del", self.netns], check=True)
+        if self._viewer is not None:
+            self._viewer.kill()
+            self._viewer.wait()
+
+
+def _viewer(engine: str) -> subprocess.Popen[bytes] | None:
+    """A process that holds a mount namespace in which this engine works, where it would refuse ours."""
+    if (covered := to_cover(engine, mounted())) is None:
+        return None
+    script = f"mount -t tmpfs tmpfs {covered} && echo && exec sleep 86400"
+    argv = ["unshare", "-m", "--propagation", "private", "sh", "-c", script]
+    process = subprocess.Popen(argv, stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    assert process.stdout.readline(), "no mount namespace for podman"
+    return process
 
 
 @contextmanager
-def podman(root: Path, image: str) -> Iterator[Podman | None]:
+def podman(root: Path, image: str, engine: str = "runc") -> Iterator[Podman | None]:
     """None, said aloud, where podman is not installed."""
     if shutil.which("podman") is None:
         print("podman is not installed: no peer (apt-get install podman)")
         yield None
         return
-    peer = Podman(root, image)
+    peer = Podman(root, image, engine)
     try:
         yield peer
     finally:
@@ -139,10 +177,10 @@ def podman(root: Path, image: str) -> Iterator[Podman | None]:
 
 
 @contextmanager
-def bare() -> Iterator[Bare]:
+def bare(engine: str = "runc") -> Iterator[Bare]:
     with sandbox() as box:
         try:
-            yield Bare(box)
+            yield Bare(box, engine)
         finally:  # the runtime never removes the parent it was given
             for parent in Path("/sys/fs/cgroup").glob(f"*/{box.cgroup}"):
                 parent.rmdir()
@@ -169,4 +207,4 @@ def table(spent: Mapping[str, Sequence[float]], against: str) -> None:
         print(f"{name:30}{statistics.median(times) * 1e3:10.1f}{min(times) * 1e3:8.1f}{ratio:8.2f}")
 
 
-__all__ = ["Bare", "Bench", "Podman", "bare", "bench", "interleave", "podman", "table"]
+__all__ = ["Bare", "Bench", "Podman", "bare", "bench", "interleave", "podman", "shield", "table"]

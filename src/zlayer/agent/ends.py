@@ -25,9 +25,10 @@ def exit_code(verb: Verb, reason: str) -> int | None:
     """As docker: 127 when the command is not in the image, 126 when it cannot be run, 125 when we could not."""
     if verb not in ("create", "start"):
         return 125
-    if "not found" in reason or "no such file" in reason:
+    said = reason.lower()
+    if "not found" in said or "no such file" in said:
         return 127
-    return 126 if "permission denied" in reason else 125
+    return 126 if "permission denied" in said or "not executable" in said else 125
 
 
 def why_unknown(directory: Path) -> str:

@@ -14,7 +14,7 @@ import socket
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -29,6 +29,7 @@ from zlayer.network import nft
 from zlayer.network.names import bridge_prefix
 from zlayer.proxy.haproxy.probing import probe
 from zlayer.runtime.oci.cgroups.hierarchy import Hierarchies, mounted
+from zlayer.runtime.oci.mountspace import MountSpace
 from zlayer.runtime.oci.probe import find_tools
 from zlayer.runtime.oci.site import ENGINES, Site
 
@@ -101,8 +102,8 @@ async def _engines() -> list[Finding]:
     usable, refusals = "", dict[str, tuple[str, str]]()
     conmon = shutil.which("conmon") is not None
     parent = f"zlayer-doctor{os.getpid()}"
-    with _aside() as directory:
-        site = Site(directory, parent, mounted())
+    with _aside() as directory, closing(MountSpace((directory,))) as space:
+        site = Site(directory, parent, mounted(), space)
         try:
             for name in ENGINES:
                 try:

@@ -8,7 +8,10 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 
 import anyio
 
@@ -32,6 +35,8 @@ class Monitored:
     program: str
     log_segment: int
     """conmon starts a new log file before one gets longer than this many bytes."""
+    carry: Sequence[Path] | None = None
+    """The paths whose mounts it needs; None: whatever there is."""
 
 
 def argv_of(conmon: str, engine: Engine, what: Monitored) -> list[str]:
@@ -56,13 +61,15 @@ async def launch(conmon: str, engine: Engine, what: Monitored, *, lock: int, tim
     try:
         os.set_blocking(read, False)
         try:
-            child = spawn.start(
+            start = partial(
+                spawn.start,
                 argv_of(conmon, engine, what),
                 stdio=(subprocess.DEVNULL, subprocess.DEVNULL, subprocess.DEVNULL),
                 cwd=what.layout.bundle,
                 pass_fds=(write, lock),
                 env={**spawn.environment(), "_OCI_SYNCPIPE": str(write)},
             )
+            child = await engine.begin(start, what.carry)
         finally:
             os.close(write)
         try:

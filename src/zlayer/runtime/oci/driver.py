@@ -26,7 +26,6 @@ from zlayer.runtime.contract import (
     Session,
     Stats,
 )
-from zlayer.runtime.oci import spawn
 from zlayer.runtime.oci.attach import open_attach
 from zlayer.runtime.oci.cgroups.hierarchy import children, mounted
 from zlayer.runtime.oci.cgroups.meter import read_stats
@@ -36,6 +35,7 @@ from zlayer.runtime.oci.inotify import Inotify
 from zlayer.runtime.oci.layout import Layout, Record, layout_of, read_record
 from zlayer.runtime.oci.logs import read_logs
 from zlayer.runtime.oci.maker import DRIVER, Maker
+from zlayer.runtime.oci.mountspace import MountSpace
 from zlayer.runtime.oci.probe import find_tools
 from zlayer.runtime.oci.rotation import LogKeeper
 from zlayer.runtime.oci.site import Site
@@ -59,7 +59,8 @@ class OciRuntime:
     def __init__(self, containers: Path, run: Path, cgroup_parent: str, engine: str = "auto") -> None:
         self._containers, self._wanted = containers, engine
         self._hierarchies = mounted()
-        self._site = Site(run, cgroup_parent, self._hierarchies)
+        self._space = MountSpace((containers, run))
+        self._site = Site(run, cgroup_parent, self._hierarchies, self._space)
         self._found: Maker | None = None
         self._finding = anyio.Lock()
         self._inotify: Inotify | None = None
@@ -75,6 +76,7 @@ class OciRuntime:
         if self._inotify is not None:
             self._inotify.close()
             self._inotify = None
+        self._space.close()
         await anyio.to_thread.run_sync(_remove_parents, self._site)
 
     async def probe(self) -> Probe:
@@ -222,7 +224,7 @@ class OciRuntime:
 
     async def _freeze(self, handle: Handle, verb: str, already: str) -> None:
         engine = self._site.engine(self._load(handle).engine)
-        done = await spawn.run(engine.argv(verb, handle.id), timeout=_ENGINE_SECONDS)
+        done = await engine.run(verb, handle.id, timeout=_ENGINE_SECONDS)
         if done.code != 0 and already not in done.output:
             raise engine.refusal(verb, done.output)
 

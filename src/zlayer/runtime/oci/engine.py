@@ -9,11 +9,18 @@ container: a third of the life of a short one. Anything unexpected goes to the e
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
-from zlayer.model.errors import Exhausted, Failed, ZlayerError
+from zlayer.model.errors import Exhausted, Failed, Unavailable, ZlayerError
+from zlayer.runtime.oci import spawn
+from zlayer.runtime.oci.cgroups.hierarchy import Hierarchies, text
+from zlayer.runtime.oci.mountspace import MountSpace, MountSpaceError, View
+
+T = TypeVar("T")
 
 _LOGGED = re.compile(r'level=(?:error|fatal) msg="((?:[^"\\]|\\.)*)"')
 """What runc writes between its warnings: logfmt."""
@@ -26,18 +33,45 @@ def _unescape(found: re.Match[str]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Engine:
-    """`name` is crun, runc or youki; `state` the directory given to its `--root`."""
+    """`name` is crun, runc or youki; `state` the directory given to its `--root`.
+
+    `covered` is a mount point it must not see, `space` where it can be started so; without one it sees what we see.
+    """
 
     name: str
     path: str
     version: str
     state: Path
+    covered: Path | None = None
+    space: MountSpace | None = field(default=None, compare=False, repr=False)
 
     def __str__(self) -> str:
         return f"{self.name} {self.version}"
 
     def argv(self, *args: str) -> list[str]:
         return [self.path, "--root", str(self.state), *args]
+
+    async def run(self, *args: str, timeout: float) -> spawn.Completed:
+        """One of its commands to its end; as `spawn.run`."""
+        return await spawn.run(self.argv(*args), timeout=timeout, begin=self.begin)
+
+    async def begin(self, work: Callable[[], T], carry: Sequence[Path] | None = None) -> T:
+        """`work`, which starts a program, where this engine can work.
+
+        With `carry` that is a namespace with hardly more mounts than those of these paths. `Unavailable` when the
+        machine does not let us hide what must not be seen.
+        """
+        if self.space is None or (carry is None and self.covered is None):
+            return work()
+        try:
+            return await self.space.run(work, View(carry or (), whole=carry is None, covered=self.covered))
+        except MountSpaceError as error:
+            if self.covered is None:
+                return work()  # only slower
+            raise Unavailable(
+                f"{self.name} cannot be shielded from {self.covered}: {error.strerror}",
+                hint="run the daemon with CAP_SYS_ADMIN on Linux 5.2 or newer, or install runc",
+            ) from error
 
     @property
     def start_by(self) -> Literal["read", "write", "command"]:
@@ -70,3 +104,11 @@ class Engine:
         return Failed(
             message, hint="see the deployment's mounts, devices and limits; `zlayer doctor` checks the machine"
         )
+
+
+@cache
+def to_cover(name: str, hierarchies: Hierarchies) -> Path | None:
+    """The v2 mount where crun must not see it: with v1 beside it and controllers of its own, crun makes nothing."""
+    if name != "crun" or not hierarchies.v1 or hierarchies.v2 is None:
+        return None
+    return hierarchies.v2 if text(hierarchies.v2 / "cgroup.controllers").strip() else None

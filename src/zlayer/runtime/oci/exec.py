@@ -52,7 +52,7 @@ async def open_exec(engine: Engine, layout: Layout, record: Record, request: Exe
     )
     ends = _terminal() if request.tty else _pipes(stdin=request.stdin)
     try:
-        child = spawn.start(argv, stdio=ends.theirs)
+        child = await engine.begin(lambda: spawn.start(argv, stdio=ends.theirs))
     except BaseException:
         ends.close_ours()
         raise

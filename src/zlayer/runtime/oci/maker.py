@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
 import anyio
 
@@ -60,6 +61,7 @@ class Maker:
             stdin=request.stdin_open or request.tty,
             program=request.argv[0],
             log_segment=max(1, request.log_max_size // 2),
+            carry=carried(request),
         )
         tools = self.tools
         begin_log(layout)
@@ -69,6 +71,8 @@ class Maker:
         if process is None or monitor is None:
             raise Failed(f"{request.id} ended while it was created", hint="it is tried again")
         set_apart(self.site.hierarchies, self.site.monitors, monitor.pid)
+        if tools.engine.covered is not None:  # it did not see one of the hierarchies
+            set_apart(self.site.hierarchies, self.site.cgroup_of(request.id), process.pid)
         record = Record(
             handle=handle_of(request, process, monitor),
             boot=boot_id(),
@@ -81,6 +85,16 @@ class Maker:
         )
         write_record(layout, record)
         return record
+
+
+def carried(request: CreateRequest) -> list[Path] | None:
+    """Whose mounts the engine needs for it; None when a bind of the host's own mounts wants to see them all."""
+    sources = [Path(mount.source) for mount in request.mounts if mount.type == "bind"]
+    mine = [request.rootfs] + ([request.netns] if request.netns is not None else [])
+    outside = [path for path in sources if request.directory not in path.parents]
+    if any(source.resolve() in path.resolve().parents for source in outside for path in mine):
+        return None
+    return mine + outside
 
 
 def handle_of(request: CreateRequest, process: Process, monitor: Process) -> Handle:

@@ -28,6 +28,8 @@ from zlayer.runtime.oci.site import ENGINES, Site
 
 _ABSENT = "/zlayer-probe-absent"
 _SECONDS = 20.0
+_WAY = 2
+"""Changes with how engines are tried: what an earlier release found is asked again."""
 _INSTALL = {
     "debian": "apt install {}", "ubuntu": "apt install {}", "fedora": "dnf install {}", "rhel": "dnf install {}",
     "arch": "pacman -S {}", "alpine": "apk add {}", "suse": "zypper install {}",
@@ -100,7 +102,7 @@ async def _try(engine: Engine, site: Site) -> str:
         request = CreateRequest(id=name, directory=bundle, rootfs=bundle / "rootfs", argv=(_ABSENT,))
         document = config_of(request, Place(site.cgroup_of(name), site.hierarchies))
         (bundle / "config.json").write_text(json.dumps(document))
-        done = await spawn.run(engine.argv("create", "--bundle", str(bundle), name), timeout=_SECONDS)
+        done = await engine.run("create", "--bundle", str(bundle), name, timeout=_SECONDS)
         if done.code == 0 or _ABSENT in done.output:
             return ""
         return engine.refusal("create", done.output).message.removeprefix(f"{engine.name}: ")
@@ -123,7 +125,7 @@ async def _sweep(site: Site) -> None:
 async def _tidy(engine: Engine, site: Site, bundle: Path) -> None:
     name = bundle.name
     if engine.container_state(name).exists():
-        await spawn.run(engine.argv("delete", "--force", name), timeout=_SECONDS)
+        await engine.run("delete", "--force", name, timeout=_SECONDS)
     await anyio.to_thread.run_sync(site.hierarchies.remove, site.cgroup_of(name))
     shutil.rmtree(bundle, ignore_errors=True)
 
@@ -136,7 +138,7 @@ def _kernel() -> str:
 def _key(paths: Sequence[str]) -> str:
     """Changes with every binary, the kernel and the boot (cgroups may be mounted differently)."""
     files = [(path, Path(path).stat().st_mtime_ns, Path(path).stat().st_size) for path in paths]
-    return json.dumps([files, boot_id(), _kernel()])
+    return json.dumps([_WAY, files, boot_id(), _kernel()])
 
 
 def _remembered(file: Path, key: str) -> tuple[str, str] | None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
 from zlayer.runtime.oci.cgroups.hierarchy import Hierarchies
-from zlayer.runtime.oci.engine import Engine
+from zlayer.runtime.oci.engine import Engine, to_cover
+from zlayer.runtime.oci.mountspace import MountSpace
 
 ENGINES = ("crun", "runc", "youki")
 """In the order they are tried."""
@@ -21,6 +22,7 @@ class Site:
     run: Path
     cgroup_parent: str
     hierarchies: Hierarchies
+    space: MountSpace | None = field(default=None, compare=False, repr=False)
 
     def cgroup_of(self, container: str) -> str:
         return f"/{self.cgroup_parent}/{container}"
@@ -32,7 +34,8 @@ class Site:
 
     def engine(self, name: str, version: str = "") -> Engine:
         """An engine by name: a container is always spoken to through the one that made it."""
-        return Engine(name=name, path=_which(name), version=version, state=self.run / "oci" / name)
+        state, covered = self.run / "oci" / name, to_cover(name, self.hierarchies)
+        return Engine(name=name, path=_which(name), version=version, state=state, covered=covered, space=self.space)
 
     def engines_with(self, container: str) -> list[Engine]:
         """Engines that have state of a container: of one whose record was never written."""

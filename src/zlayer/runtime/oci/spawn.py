@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -76,14 +76,22 @@ async def kill(child: subprocess.Popen[bytes]) -> None:
         await reap(child)
 
 
-async def run(argv: Sequence[str], *, timeout: float, cwd: Path | None = None) -> Completed:
+Begin = Callable[[Callable[[], "subprocess.Popen[bytes]"]], Awaitable["subprocess.Popen[bytes]"]]
+"""Calls what it is given, which starts a program, at a place of its choice."""
+
+
+async def here(work: Callable[[], subprocess.Popen[bytes]]) -> subprocess.Popen[bytes]:
+    return work()
+
+
+async def run(argv: Sequence[str], *, timeout: float, cwd: Path | None = None, begin: Begin = here) -> Completed:
     """Run a short command to its end. `Deadline` when it takes longer than `timeout` seconds; it is killed then."""
     read, write = os.pipe()
     child = None
     try:
         os.set_blocking(read, False)
         try:
-            child = start(argv, stdio=(subprocess.DEVNULL, write, write), cwd=cwd)
+            child = await begin(lambda: start(argv, stdio=(subprocess.DEVNULL, write, write), cwd=cwd))
         finally:
             os.close(write)
         with anyio.fail_after(timeout):

@@ -8,7 +8,6 @@ import os
 import anyio
 
 from zlayer.model.errors import Failed
-from zlayer.runtime.oci import spawn
 from zlayer.runtime.oci.engine import Engine
 from zlayer.runtime.oci.layout import Record
 from zlayer.runtime.oci.processes import executable, readable
@@ -34,7 +33,7 @@ async def start(engine: Engine, record: Record) -> None:
         return
     if engine.start_by == "write" and _by_writing(engine, record):
         return
-    done = await spawn.run(engine.argv("start", record.handle.id), timeout=_SECONDS)
+    done = await engine.run("start", record.handle.id, timeout=_SECONDS)
     if done.code != 0 and record.process.alive() and waits_for_start(engine, record):
         raise engine.refusal("start", done.output)
 

@@ -14,7 +14,7 @@ import anyio
 import anyio.to_thread
 
 from zlayer.model.errors import Failed
-from zlayer.runtime.oci import conmon, spawn
+from zlayer.runtime.oci import conmon
 from zlayer.runtime.oci.engine import Engine
 from zlayer.runtime.oci.layout import Layout, Record, boot_id, read_number
 from zlayer.runtime.oci.processes import Process, identify
@@ -65,7 +65,7 @@ async def unmake(
         return
     words = ""
     for engine in engines:
-        words += (await spawn.run(engine.argv("delete", "--force", container), timeout=_CLEAN_SECONDS)).output
+        words += (await engine.run("delete", "--force", container, timeout=_CLEAN_SECONDS)).output
     if not await anyio.to_thread.run_sync(_take_away, site, layout, container, engines):
         raise Failed(
             f"{container} cannot be removed: {words.strip() or 'its cgroup is busy'}",

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from zlayer.model.errors import Exhausted, Failed, ZlayerError
-from zlayer.runtime.oci.engine import Engine
+from zlayer.model.errors import Exhausted, Failed, Unavailable, ZlayerError
+from zlayer.runtime.oci.cgroups.hierarchy import Hierarchies
+from zlayer.runtime.oci.engine import Engine, to_cover
+from zlayer.runtime.oci.mountspace import MountSpace
 
 RUNC = Engine("runc", "/usr/sbin/runc", "1.1.5", Path("/run/x/runc"))
 WARNED = (
@@ -48,3 +52,37 @@ def test_a_program_the_engine_did_not_name() -> None:
         "create", "open executable: Operation not permitted", program="/etc"
     )
     assert error.message == "crun: open executable: Operation not permitted (/etc)"
+
+
+@pytest.mark.parametrize(
+    ("name", "controllers", "v1", "covered"),
+    [
+        ("crun", "hugetlb\n", True, True),
+        ("crun", "\n", True, False),
+        ("crun", "memory\n", False, False),
+        ("runc", "hugetlb\n", True, False),
+    ],
+)
+def test_only_crun_on_hybrid_cgroups_must_not_see_v2(
+    tmp_path: Path, name: str, controllers: str, *, v1: bool, covered: bool
+) -> None:
+    (tmp_path / "cgroup.controllers").write_text(controllers)
+    hierarchies = Hierarchies((("memory", tmp_path / "memory"),) if v1 else (), tmp_path)
+    assert to_cover(name, hierarchies) == (tmp_path if covered else None)
+
+
+@pytest.mark.anyio
+async def test_without_a_space_a_program_is_started_here() -> None:
+    assert await RUNC.begin(lambda: "here") == "here"
+    done = await Engine("sh", "echo", "1", Path("/state")).run("word", timeout=20)
+    assert done.output == "--root /state word\n"
+
+
+@pytest.mark.anyio
+@pytest.mark.root
+async def test_a_shield_that_fails_stops_only_who_needs_it(tmp_path: Path) -> None:
+    with contextlib.closing(MountSpace(())) as space:
+        missing = tmp_path / "missing"
+        with pytest.raises(Unavailable, match="cannot be shielded"):
+            await replace(RUNC, space=space, covered=missing).begin(lambda: "here")
+        assert await replace(RUNC, space=space).begin(lambda: "here", [missing]) == "here"

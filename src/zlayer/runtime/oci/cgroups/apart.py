@@ -18,7 +18,7 @@ def set_apart(hierarchies: Hierarchies, cgroup: str, pid: int) -> None:
     for mount in watched(hierarchies, own_cgroups()):
         directory = mount / cgroup.lstrip("/")
         with contextlib.suppress(ProcessLookupError, PermissionError):
-            directory.mkdir(exist_ok=True)
+            directory.mkdir(exist_ok=True, parents=True)
             (directory / "cgroup.procs").write_text(str(pid))
 
 
