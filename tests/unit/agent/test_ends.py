@@ -18,6 +18,8 @@ def test_the_hint_names_what_ran_out(number: int, word: str) -> None:
 def test_exit_codes_are_dockers() -> None:
     codes = [ends.exit_code("start", reason) for reason in ("sh: not found", "sh: permission denied", "broken")]
     assert [*codes, ends.exit_code("pull", "not found")] == [127, 126, 125, 125]
+    crun = "crun: open executable: Operation not permitted (/etc); the program is not executable for this user"
+    assert ends.exit_code("create", crun) == 126
 
 
 def test_an_end_nobody_saw_is_explained_by_what_is_left(tmp_path: Path) -> None:
