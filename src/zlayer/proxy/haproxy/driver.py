@@ -30,6 +30,7 @@ from zlayer.proxy.haproxy.worker import Worker
 log = structlog.get_logger()
 
 TIDY = Seconds(1)
+_TRIES = 5
 LONGEST_PAUSE = Seconds(30)
 """Between two tries to start an engine that does not stay up."""
 Tell = Callable[[str], None]
@@ -179,7 +180,7 @@ class HaproxyEngine:
             await self._reload(intent)
 
     async def _start(self, intent: Intent) -> None:
-        if process.living(self._directory) is not None:
+        if process.living(self._directory) is not None or process.listeners(self._directory):
             await process.end(self._directory)
         self._reap()
         self._workers, self._master = [], None
@@ -198,6 +199,7 @@ class HaproxyEngine:
         structure, slots = grown(current.picture.structure, intent.table, intent.doors, current.picture.slots)
         want = self._wanted(intent, structure, slots)
         await anyio.to_thread.run_sync(self._write, want, intent)
+        self._adopted = False  # should we be stopped in the middle, the engine itself says where it is
         found = await master.reload(self._directory, structure.generation)
         self._place(found.workers)
         for worker in self._workers:
@@ -206,6 +208,7 @@ class HaproxyEngine:
                 await worker.hand_over()
         self._outdated = False
         self._workers.insert(0, Worker(self._directory, found.workers[0], want))
+        self._adopted = True
         log.info("proxy.reloaded", generation=structure.generation, workers=len(self._workers))
 
     def _write(self, picture: Picture, intent: Intent) -> None:
@@ -244,17 +247,29 @@ class HaproxyEngine:
         """Once: find the engine a driver before us left, and learn what it goes by from itself."""
         if self._adopted:
             return
-        self._adopted = True
-        self._master = process.living(self._directory)
+        self._workers, self._master = [], process.living(self._directory)
         if self._master is None:
+            self._adopted = True
             return
-        try:
-            found = await master.processes(self._directory)
-            self._workers = [await self._met(pid, current=pid in found.workers) for pid in (*found.workers, *found.old)]
-        except (Unavailable, Failed) as error:
-            log.warning("proxy.not-adopted", reason=error.message)
-            self._master, self._workers = None, []
+        for _ in range(_TRIES):
+            with suppress(Unavailable):
+                await self._meet(self._master)
+                break
+        else:
+            log.error("proxy.not-adopted", pid=self._master, hint="it is ended, and started again with the next table")
+            await process.end(self._directory)
+            self._master = None
+        self._adopted = True
         self._changed.set()
+
+    async def _meet(self, pid: int) -> None:
+        """Learn what each worker goes by; it may be in the middle of a reload that its driver did not live to see."""
+        found = await master.settled(self._directory, pid)
+        workers = [await self._met(found.workers[0], current=True)]
+        for old in found.old:
+            with suppress(Unavailable):  # it has just ended
+                workers.append(await self._met(old, current=False))
+        self._workers = workers
 
     async def _met(self, pid: int, *, current: bool) -> Worker:
         said = (await master.info(self._directory, pid)).get("description", "")

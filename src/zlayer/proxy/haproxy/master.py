@@ -29,6 +29,18 @@ async def processes(directory: Path) -> Processes:
     return found
 
 
+async def settled(directory: Path, master: int) -> Processes:
+    """As `processes`, once this master has workers that answer: it may be in the middle of a reload."""
+    with anyio.move_on_after(PATIENCE):
+        while is_ours(master, directory):
+            with contextlib.suppress(Unavailable):
+                found = await processes(directory)
+                if found.workers and await info(directory, found.workers[0]):
+                    return found
+            await anyio.sleep(PAUSE)
+    raise Unavailable(f"the proxy's master gives no list of its workers: {last_words(directory)}", retry_after=1)
+
+
 async def info(directory: Path, worker: int) -> dict[str, str]:
     """`show info` of a worker, asked through the master."""
     (answer,) = await ask(directory / MASTER, [Command("show info")], master=True, worker=worker)

@@ -47,10 +47,10 @@ def _user() -> str:
 
 def launch(directory: Path, program: str) -> subprocess.Popen[bytes]:
     """Start a master over what is in `directory`. Its standard output is the access log. `Unavailable`: no program."""
-    argv = [program, "-C", str(directory), "-W", "-S", f"unix@{MASTER}", "-f", CONFIG, "-p", PID]
+    argv = [program, "-C", str(directory), "-W", "-S", f"unix@{MASTER}", "-f", CONFIG]
     with _appending(directory / ACCESS) as out, _appending(directory / ENGINE, fresh=True) as error:
         try:
-            return subprocess.Popen(
+            child = subprocess.Popen(
                 argv,
                 stdin=subprocess.DEVNULL,
                 stdout=out,
@@ -62,6 +62,9 @@ def launch(directory: Path, program: str) -> subprocess.Popen[bytes]:
         except OSError as failure:
             reason = failure.strerror
             raise Unavailable(f"cannot run {program}: {reason}", hint="apt-get install haproxy") from None
+    # Ours, not HAProxy's: that one comes late, and is empty for a while in each reload.
+    (directory / PID).write_text(f"{child.pid}\n")
+    return child
 
 
 @contextlib.contextmanager
@@ -138,9 +141,14 @@ async def released(directory: Path) -> None:
     """Workers whose master was killed give their listeners up by themselves; return when they have, or soon."""
     with anyio.move_on_after(_RELEASE):
         for pause in (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 0.8):
-            if living(directory) is not None or not any(_listens(pid) for pid in workers(directory)):
+            if living(directory) is not None or not listeners(directory):
                 return
             await anyio.sleep(pause)
+
+
+def listeners(directory: Path) -> list[int]:
+    """Processes of an engine over this directory that still accept connections, whether or not a master has them."""
+    return [pid for pid in workers(directory) if _listens(pid)]
 
 
 def _listens(pid: int) -> bool:
