@@ -128,7 +128,7 @@ def _headers(head: bytes) -> dict[str, str]:
 
 
 async def _body(reader: asyncio.StreamReader, headers: dict[str, str]) -> bytes:
-    if "chunked" in headers.get("transfer-encoding", ""):
+    if "chunked" in headers.get("transfer-encoding", "").lower():
         body = b""
         while size := int((await reader.readline()).strip() or b"0", 16):
             body += await reader.readexactly(size)

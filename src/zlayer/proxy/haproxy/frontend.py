@@ -81,6 +81,8 @@ def _web(door: Door, settings: Settings) -> Iterator[str]:
     )
     yield f"http-request {answer(405)} if METH_CONNECT"
     yield f"http-request {answer(400)} if {{ req.hdr(host) -m sub / }}"
+    # Few servers know the absolute form (RFC 9112, 3.2.2). HTTP/2 has it always, and loses it by itself.
+    yield "http-request set-uri %[pathq] if { url_beg -i http:// https:// } !{ req.ver 2.0 }"
     yield "http-request set-var(txn.host) req.hdr(host),host_only,lower"
     yield "http-request set-var(txn.path) path"
     yield from _routing(door, "http-request")
