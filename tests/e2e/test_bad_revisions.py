@@ -9,7 +9,7 @@ import pytest
 
 from zlayer.testing.site import Site, deployment, service
 
-from .test_traffic import HTTPD, endpoint, get, page, port, steady
+from .test_traffic import HTTPD, endpoint, get, page, port, soon, steady
 
 __all__ = ["port"]
 pytestmark = [pytest.mark.root, pytest.mark.timeout(240)]
@@ -39,23 +39,24 @@ def version(image: str, command: dict[str, Any], at: int) -> dict[str, Any]:
 @pytest.mark.parametrize("bad", [NEVER, CRASH, WRONG], ids=["never-ready", "crashes-after-5s", "answers-an-error"])
 def test_users_never_reach_it(site: Site, busybox: str, port: int, bad: dict[str, Any]) -> None:
     site.cli("up", "-d", site.write(version(busybox, page("good"), port)))
+    soon(lambda: "deployment.good" in site.cli("events").stdout, "the first revision has stood its trial")
     before = {one["id"] for one in site.running("web")}
     with steady(port) as seen:
         done = site.cli("up", "-d", site.write(version(busybox, bad, port)), check=False)
         answers = {get(port) for _ in range(20)}
     assert done.returncode != 0, done.stderr
-    assert "rolled back" in done.stderr
+    assert "web-" in done.stderr, "the failing replica is named"
     assert set(seen) == {200}
     assert answers == {(200, "good")}
     assert {one["id"] for one in site.running("web")} >= before, "what served goes on serving"
-    kinds = [json.loads(line)["kind"] for line in site.cli("events", "--format", "json").stdout.splitlines()]
-    assert "deployment.rolled_back" in kinds
-    [shown] = json.loads(site.cli("ps", "--format", "json").stdout)
-    assert shown["status"] == "running"
+    soon(lambda: "deployment.rolled_back" in site.cli("events").stdout, "the way back is told")
+    soon(lambda: json.loads(site.cli("ps", "--format", "json").stdout)[0]["status"] == "rolled_back", "it is back")
+    assert {get(port) for _ in range(20)} == {(200, "good")}
 
 
 def test_the_last_words_of_the_culprit_are_shown(site: Site, busybox: str, port: int) -> None:
     site.cli("up", "-d", site.write(version(busybox, page("good"), port)))
+    soon(lambda: "deployment.good" in site.cli("events").stdout, "the first revision has stood its trial")
     done = site.cli("up", "-d", site.write(version(busybox, CRASH, port)), check=False)
     assert "boom" in done.stderr + done.stdout
 

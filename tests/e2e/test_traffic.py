@@ -158,6 +158,7 @@ def test_https_with_a_certificate_of_our_own(site: Site, busybox: str, port: int
     secure = endpoint(port, expose=True, protocol="https", host="shop.local", tls={"mode": "self_signed"})
     up(site, deployment("shop", web=service(busybox, command=page("secret"), endpoints=[secure])))
     authority = site.data / "certs" / "ca.pem"
+    soon(authority.exists, "the node has an authority of its own")
     context = ssl.create_default_context(cafile=str(authority))
     context.set_alpn_protocols(["h2", "http/1.1"])
 

