@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from functools import lru_cache
 
 _NOT_PLAIN = re.compile(r"[^A-Za-z0-9_-]")
 _NOT_TOKEN = re.compile(r"[^A-Za-z0-9_.:/*~!$&()+,=\[\]-]")
@@ -24,6 +25,7 @@ def plain(text: str) -> str:
     return f"{word[:80]}..{hashlib.sha256(text.encode(errors='surrogatepass')).hexdigest()[:32]}"
 
 
+@lru_cache(maxsize=1 << 14)
 def token(text: str) -> str:
     """A key or value of a map: what cannot stand in a URL as it is, is percent-encoded (RFC 3986, 2.1)."""
     return _NOT_TOKEN.sub(_percent, text)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from zlayer.model.routes import Backend, RouteTable, Server
 from zlayer.proxy.haproxy import routing
 from zlayer.proxy.haproxy.frontend import CHALLENGES, map_of
+from zlayer.proxy.haproxy.memo import by_identity
 from zlayer.proxy.haproxy.names import plain, token
 from zlayer.proxy.haproxy.structure import Structure
 
@@ -62,8 +63,13 @@ class Picture:
     @property
     def slots(self) -> dict[str, int]:
         """Backend name, as `token` writes it, to slot number."""
-        state = self.maps.get(STATE, {})
-        return {key.removeprefix(SLOT): int(slot) for key, slot in state.items() if key.startswith(SLOT)}
+        return _slots(self)
+
+
+@by_identity
+def _slots(picture: Picture) -> dict[str, int]:
+    state = picture.maps.get(STATE, {})
+    return {key.removeprefix(SLOT): int(slot) for key, slot in state.items() if key.startswith(SLOT)}
 
 
 def server_name(server: str, *, http2: bool = False, proxied: bool = False) -> str:
@@ -76,7 +82,9 @@ def server_names(server: str) -> tuple[str, ...]:
     return tuple(server_name(server, http2=h, proxied=p) for h in (False, True) for p in (False, True))
 
 
-def members(backend: Backend) -> dict[str, Member]:
+@by_identity
+def members(backend: Backend) -> Mapping[str, Member]:
+    """A backend's servers by their names; the same object for the same backend."""
     http2, proxied = backend.http2 and backend.mode == "http", backend.proxy_protocol
     return {
         server_name(server.id, http2=http2, proxied=proxied): _member(server, backend, http2=http2)

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from zlayer.model.routes import NO_LIMITS, USUAL, Listener, Route
 from zlayer.proxy.haproxy import names
+from zlayer.proxy.haproxy.memo import by_identity
 from zlayer.proxy.haproxy.structure import depth, milliseconds
 
 WINDOW = 10
@@ -19,13 +21,29 @@ NOWHERE = "-"
 """Names no section, so that the frontend's default answers: a backend for which a worker has no slot."""
 
 
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A route without its slot: the key on an HTTP listener, on another one, and what follows the section's name."""
+
+    web: str
+    stream: str
+    backend: str
+    tail: str
+
+
 def lines(listener: Listener, slots: Mapping[str, int | None]) -> dict[str, str]:
     """Map keys to values. Of two routes with the same host and path the first wins."""
     found: dict[str, str] = {}
     web = listener.mode in {"http", "https"}
     for route in listener.routes:
-        found.setdefault(key(route, web=web), value(route, slots.get(names.token(route.backend))))
+        line = line_of(route)
+        found.setdefault(line.web if web else line.stream, f"{section(slots.get(line.backend))}|{line.tail}")
     return found
+
+
+@by_identity
+def line_of(route: Route) -> Line:
+    return Line(key(route, web=True), key(route, web=False), names.token(route.backend), tail(route))
 
 
 def key(route: Route, *, web: bool) -> str:
@@ -39,7 +57,12 @@ def key(route: Route, *, web: bool) -> str:
 
 def value(route: Route, slot: int | None) -> str:
     """`section|backend` and, only where something is unusual, `|strip|body|short|long|response|tunnel`."""
-    plain = f"{section(slot)}|{names.token(route.backend)}"
+    return f"{section(slot)}|{line_of(route).tail}"
+
+
+def tail(route: Route) -> str:
+    """What of a route's value does not depend on its slot."""
+    plain = names.token(route.backend)
     times, limits = route.timeouts, route.limits
     short, long = rates(route)
     fields = (

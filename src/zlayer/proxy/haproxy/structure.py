@@ -13,7 +13,8 @@ from typing import Literal
 
 from zlayer.model.base import Seconds
 from zlayer.model.errors import Invalid
-from zlayer.model.routes import USUAL, Backend, Listener, Mode, RouteTable
+from zlayer.model.routes import Backend, Listener, Mode, Route, RouteTable
+from zlayer.proxy.haproxy.memo import by_identity
 from zlayer.proxy.haproxy.names import token
 
 EVERY = ("0.0.0.0", "::")
@@ -86,11 +87,47 @@ def milliseconds(seconds: Seconds) -> int:
     return max(1, round(seconds * 1000))
 
 
+@by_identity
 def shape_of(backend: Backend) -> Shape:
+    """The shape of the slot a backend needs; the same object for equal ones."""
     times = backend.timeouts
     idle = milliseconds(times.idle) if backend.mode == "tcp" else 0
     connect, queue = milliseconds(times.connect), milliseconds(times.queue)
-    return Shape(backend.mode, backend.balance, backend.sticky, connect, queue, idle)
+    shape = Shape(backend.mode, backend.balance, backend.sticky, connect, queue, idle)
+    return _SHAPES.setdefault(shape, shape)
+
+
+_SHAPES = {HTTP: HTTP, TCP: TCP}
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """What one route asks of its frontend."""
+
+    head: int
+    body: int
+    idle: int
+    suffix: int
+    strip: int
+    sized: bool
+    rated: bool
+
+
+@by_identity
+def demand_of(route: Route) -> Demand:
+    times, limits = route.timeouts, route.limits
+    return Demand(
+        milliseconds(times.head),
+        milliseconds(times.body),
+        milliseconds(times.idle),
+        suffix=route.host.count(".") if route.host and route.host.startswith("*.") else 0,
+        strip=depth(route.path) if route.strip_path else 0,
+        sized=limits.max_body is not None,
+        rated=limits.rate is not None,
+    )
+
+
+NO_DEMAND = demand_of(Route(""))
 
 
 def door_of(listener: Listener, usable: Sequence[str] = ()) -> Door:
@@ -98,20 +135,20 @@ def door_of(listener: Listener, usable: Sequence[str] = ()) -> Door:
 
     `usable` are those of its certificates that are good. `Invalid`: no address.
     """
-    times = [route.timeouts for route in listener.routes] or [USUAL]
-    suffixes = {route.host.count(".") for route in listener.routes if route.host and route.host.startswith("*.")}
+    demands = {demand_of(route) for route in listener.routes} or {NO_DEMAND}
+    suffixes = {demand.suffix for demand in demands} - {0}
     return Door(
         listener.name,
         _addresses(listener),
         listener.port,
         listener.mode,
-        head=max(milliseconds(t.head) for t in times),
-        body=max(milliseconds(t.body) for t in times),
-        idle=max(milliseconds(t.idle) for t in times),
+        head=max(demand.head for demand in demands),
+        body=max(demand.body for demand in demands),
+        idle=max(demand.idle for demand in demands),
         depths=tuple(sorted(suffixes, reverse=True)) if listener.mode != "tcp" else (),
-        strips=tuple(sorted({depth(route.path) for route in listener.routes if route.strip_path} - {0})),
-        sized=any(route.limits.max_body is not None for route in listener.routes),
-        rated=any(route.limits.rate is not None for route in listener.routes),
+        strips=tuple(sorted({demand.strip for demand in demands} - {0})),
+        sized=any(demand.sized for demand in demands),
+        rated=any(demand.rated for demand in demands),
         default=usable[0] if listener.mode == "https" and usable else None,
     )
 
@@ -161,7 +198,10 @@ def assign(table: RouteTable, structure: Structure, taken: Mapping[str, int]) ->
     shapes = {token(backend.name): shape_of(backend) for backend in table.backends}
     for name, shape in shapes.items():
         had = taken.get(name)
-        slots[name] = had if had is not None and had < len(structure.slots) and structure.slots[had] == shape else None
+        known = structure.slots[had] if had is not None and had < len(structure.slots) else None
+        slots[name] = had if known is shape or known == shape else None
+    if None not in slots.values():
+        return slots
     used = {slot for slot in slots.values() if slot is not None} | set(taken.values())
     free: dict[Shape, list[int]] = {}
     for number, shape in reversed(list(enumerate(structure.slots))):

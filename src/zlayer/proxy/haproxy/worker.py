@@ -41,7 +41,7 @@ class Worker:
     @property
     def known(self) -> Picture:
         """The picture with the servers that are leaving: what the worker really has."""
-        merged = {slot: dict(members) for slot, members in self.picture.servers.items()}
+        merged = dict(self.picture.servers)
         for slot, members in self.leaving.items():
             merged[slot] = {**members, **merged.get(slot, {})}
         return replace(self.picture, servers=merged)
@@ -68,7 +68,8 @@ class Worker:
         self.leaving = {
             slot: gone
             for slot, members in have.items()
-            if (gone := {n: replace(m, on=False) for n, m in members.items() if n not in want.servers.get(slot, {})})
+            if members is not want.servers.get(slot)
+            and (gone := {n: replace(m, on=False) for n, m in members.items() if n not in want.servers.get(slot, {})})
         }
         self.picture = want
 
