@@ -27,6 +27,7 @@ class Http2:
         self._encoder, self._decoder = hpack.Encoder(), hpack.Decoder()
         self._stream = -1
         self.going = True
+        self._data = b""
         self._last = 1 << 31
         writer.write(PREFACE + SettingsFrame(0).serialize())
 
@@ -47,6 +48,27 @@ class Http2:
             if ended:
                 return status
         return None
+
+    async def open(self, fields: dict[str, str]) -> int:
+        """The status of a stream that stays open, for `read` and `write`."""
+        self._stream += 2
+        self._writer.write(
+            HeadersFrame(self._stream, self._encoder.encode(fields.items()), flags=["END_HEADERS"]).serialize()
+        )
+        while not isinstance(frame := await self._frame(), HeadersFrame):
+            pass
+        return int(dict(self._decoder.decode(frame.data, raw=True))[b":status"])
+
+    async def read(self, size: int) -> bytes:
+        """Exactly so many bytes of the open stream."""
+        while len(self._data) < size:
+            if isinstance(frame := await self._frame(), DataFrame):
+                self._data += frame.data
+        data, self._data = self._data[:size], self._data[size:]
+        return data
+
+    def write(self, data: bytes) -> None:
+        self._writer.write(DataFrame(self._stream, data).serialize())
 
     async def _frame(self) -> Frame:
         head = await self._reader.readexactly(9)

@@ -144,11 +144,11 @@ async def test_a_body_that_stops_is_given_up(proxy: Proxied) -> None:
 
 async def test_an_upload_that_stops_is_given_up(proxy: Proxied) -> None:
     _, server = await proxy.origin("one")
-    times = Timeouts(response=Seconds(0.3))
+    times = Timeouts(body=Seconds(0.3), response=Seconds(0.3))
     table = proxy.table(Backend("b", "http", (server,)), routes=[Route("b", timeouts=times)])
     await proxy.engine.apply(table)
     answer = await proxy.say(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\nabc")
-    assert answer.split()[1] == b"504"
+    assert answer.split()[1] in {b"504", b"408"}  # 2.6 heeds `response`, 2.8 `body`
 
 
 async def test_bodies_above_the_limit_are_refused(proxy: Proxied) -> None:
@@ -240,7 +240,7 @@ async def test_least_connections_goes_where_it_is_quiet(proxy: Proxied) -> None:
 async def test_the_access_log_has_a_line_of_json_per_request(proxy: Proxied) -> None:
     _, server = await proxy.origin("one")
     await proxy.engine.apply(proxy.table(Backend("shop/web/http", "http", (server,))))
-    await proxy.get('ho"st\\', "/a\"b\\c'?secret=1")
+    await proxy.get("h!ost", "/a\"b\\c'?secret=1")
     await proxy.get("x", "/plain")
     log = proxy.directory / "access.log"
     while log.read_text().count("\n") < 2:  # noqa: ASYNC110  # a line is written after its answer

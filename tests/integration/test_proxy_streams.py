@@ -24,6 +24,8 @@ from zlayer.proxy.certs.authority import LocalAuthority
 from zlayer.testing.origins import free_port
 from zlayer.testing.proxied import Proxied, proxied
 
+from .http2_client import Http2
+
 pytestmark = [
     pytest.mark.anyio,
     pytest.mark.skipif(shutil.which("haproxy") is None, reason="needs haproxy"),
@@ -173,6 +175,20 @@ async def test_a_websocket_outlives_swaps_and_reloads(proxy: Proxied) -> None:
     await proxy.engine.cut(["one"])
     assert await reader.read() == b""
     writer.close()
+
+
+async def test_a_websocket_over_http2(proxy: Proxied) -> None:
+    """RFC 8441: an extended CONNECT is a WebSocket, and becomes an upgrade towards the replica."""
+    _, one = await proxy.origin("one")
+    await proxy.engine.apply(proxy.table(Backend("b", "http", (one,))))
+    reader, writer = await asyncio.open_connection("127.0.0.1", proxy.port)
+    with contextlib.closing(writer):
+        client = Http2(reader, writer)
+        assert await client.open({":method": "CONNECT", ":protocol": "websocket", ":scheme": "http", ":path": "/ws",
+                                  ":authority": "x", "sec-websocket-version": "13"}) == 200  # fmt: skip
+        assert await client.read(3) == b"one"
+        client.write(b"ping")
+        assert await client.read(4) == b"ping"
 
 
 @asynccontextmanager

@@ -7,7 +7,10 @@ so that a test sees which replica answered it.
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
+import hashlib
+import random
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
@@ -17,6 +20,10 @@ from typing import Any
 import anyio
 
 Handle = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Coroutine[Any, Any, None]]
+
+
+GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+"""What a WebSocket's key is answered with (RFC 6455, 1.3)."""
 
 
 @dataclass(slots=True)
@@ -50,7 +57,7 @@ class Origin:
         if waiting := self.held.get(path.partition("?")[0]):
             await waiting.wait()
         if headers.get("upgrade", "").lower() == "websocket":
-            await self._echo(reader, writer)
+            await self._echo(reader, writer, headers.get("sec-websocket-key", ""))
             return False
         text = f"{self.name} {path}\n".encode() + head
         if head.startswith(b"HEAD "):
@@ -60,10 +67,11 @@ class Origin:
         await writer.drain()
         return headers.get("connection", "").lower() != "close"
 
-    async def _echo(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _echo(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, key: str) -> None:
         """Upgraded: bytes come back as they are, after the name."""
         head = b"HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: upgrade\r\n"
-        writer.write(head + b"sec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n" + self.name.encode())
+        accept = base64.b64encode(hashlib.sha1(key.encode() + GUID, usedforsecurity=False).digest())
+        writer.write(head + b"sec-websocket-accept: " + accept + b"\r\n\r\n" + self.name.encode())
         while data := await reader.read(4096):
             writer.write(data)
             await writer.drain()
@@ -116,10 +124,12 @@ def _tracked(handler: Handler, tasks: set[asyncio.Task[None]]) -> Handler:
 
 
 def free_port() -> int:
-    """A port of loopback nobody has now. Somebody else may take it before you do."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port of loopback nobody has now, and that no outgoing connection will be given (ip_local_port_range)."""
+    while True:
+        port = random.randrange(20_000, 32_000)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def _headers(head: bytes) -> dict[str, str]:

@@ -124,7 +124,7 @@ def _sizes() -> Iterator[str]:
 def _bodies(door: Door) -> Iterator[str]:
     """A body that fits our buffer is waited for, so that one that stops holds no server up.
 
-    In the middle of a longer one HAProxy heeds the server's time only: it ends with a 504 after that.
+    In the middle of a longer one HAProxy 2.6 heeds the server's time only: it ends with a 504 after that.
     """
     length = "req.hdr_val(content-length)"
     yield f"http-request wait-for-body time {door.body}ms if {{ {length} gt 0 }} {{ {length} le {BUFFERED} }}"

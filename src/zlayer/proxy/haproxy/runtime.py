@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,6 +20,8 @@ LONGEST_PATH = 100
 MASTER, WORKER = b"master> ", b"\n> "
 NOBODY = b"Can't find the target"
 _BATCH = 64
+LAST_WORDS = Seconds(0.1)
+"""How long an answer of a worker that has ended may still be on its way through the master."""
 _PIECE = 1 << 18
 
 
@@ -29,22 +32,52 @@ async def ask(socket: Path, commands: Sequence[Command], *, master: bool = False
     `Deadline`: not within `PATIENCE`.
     """
     answers: list[str] = []
-    via = f"@!{worker} " if worker else ""
+    failure: Exception | None = None
     try:
         with anyio.fail_after(PATIENCE):
-            async with await _connect(socket) as stream:
-                await stream.send(b"prompt\n")
-                reader = _Answers(stream, MASTER if master else WORKER)
-                await reader.next()
-                for start in range(0, len(commands), _BATCH):
-                    batch = commands[start : start + _BATCH]
-                    await stream.send("".join(_line(command, via) for command in batch).encode())
-                    answers += [await reader.next() for _ in batch]
+            async with anyio.create_task_group() as tasks:
+                if worker:
+                    tasks.start_soon(_cancel_once_gone, worker, tasks.cancel_scope)
+                failure = await _talk(socket, commands, answers, master=master, worker=worker)
+                tasks.cancel_scope.cancel()
     except TimeoutError:
         raise Deadline("HAProxy does not answer", hint="see engine.log beside its sockets") from None
-    except (OSError, anyio.EndOfStream, anyio.BrokenResourceError) as error:
-        raise Unavailable(f"HAProxy does not answer: {error}", hint="it is started again by the daemon") from error
+    if failure is not None or len(answers) < len(commands):
+        told = f"HAProxy does not answer: {failure or 'a worker has ended'}"
+        raise Unavailable(told, hint="it is started again by the daemon") from failure
     return answers
+
+
+async def _talk(
+    socket: Path, commands: Sequence[Command], answers: list[str], *, master: bool, worker: int
+) -> Exception | None:
+    """Have the commands answered, as far as it goes; what ended it before."""
+    via = f"@!{worker} " if worker else ""
+    try:
+        async with await _connect(socket) as stream:
+            await stream.send(b"prompt\n")
+            reader = _Answers(stream, MASTER if master else WORKER)
+            await reader.next()
+            for start in range(0, len(commands), _BATCH):
+                batch = commands[start : start + _BATCH]
+                await stream.send("".join(_line(command, via) for command in batch).encode())
+                for _ in batch:
+                    answers.append(await reader.next())  # noqa: PERF401  # what came before an end counts
+    except (OSError, anyio.EndOfStream, anyio.BrokenResourceError) as error:
+        return error
+    return None
+
+
+async def _cancel_once_gone(worker: int, scope: anyio.CancelScope) -> None:
+    """The master does not tell us that the worker we asked has ended: its answer would never come."""
+    with contextlib.suppress(OSError):
+        descriptor = os.pidfd_open(worker)
+        try:
+            await anyio.wait_readable(descriptor)
+        finally:
+            os.close(descriptor)
+    await anyio.sleep(LAST_WORDS)
+    scope.cancel()
 
 
 def _line(command: Command, via: str) -> str:
