@@ -201,7 +201,7 @@ def interleave(ways: Mapping[str, Callable[[], None]], rounds: int) -> dict[str,
 
 def table(spent: Mapping[str, Sequence[float]], against: str) -> None:
     """Medians, minima, and the ratio to one of them: the median of the ratios of each round."""
-    print(f"{'':30}{'median ms':>10}{'min':>8}{'ratio':>8}   (load {os.getloadavg()[0]:.1f})")
+    print(f"{'against ' + against:30}{'median ms':>10}{'min':>8}{'ratio':>8}   (load {os.getloadavg()[0]:.1f})")
     for name, times in spent.items():
         ratio = statistics.median(a / b for a, b in zip(times, spent[against], strict=True))
         print(f"{name:30}{statistics.median(times) * 1e3:10.1f}{min(times) * 1e3:8.1f}{ratio:8.2f}")

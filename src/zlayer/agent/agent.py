@@ -14,7 +14,7 @@ from anyio.to_thread import run_sync
 from zlayer.agent.contract import NodeTraffic
 from zlayer.agent.fabric import network_plane
 from zlayer.agent.homes import Homes
-from zlayer.agent.instance import InstanceLoop, Shop
+from zlayer.agent.instance import InstanceLoop, Shop, turns
 from zlayer.agent.journal import Record
 from zlayer.agent.perform import Machine, Steps
 from zlayer.agent.planes import PlaneLoop
@@ -81,8 +81,7 @@ class Agent:
             writer=self._writer,
             node=node.id,
             runtime_name=node.runtime,
-            starts=anyio.CapacityLimiter(starts),
-            ends=anyio.CapacityLimiter(ends),
+            turns=turns(starts, ends),
             clock=machine.clock,
         )
 

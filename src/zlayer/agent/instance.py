@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 import anyio
@@ -22,8 +22,6 @@ from zlayer.runtime.contract import Exit
 
 log = structlog.get_logger(__name__)
 
-_STARTING: frozenset[Verb] = frozenset({"prepare", "create", "start"})
-_ENDING: frozenset[Verb] = frozenset({"release", "forget"})
 _RECORDED = frozenset({Stage.CREATED, Stage.STARTED, Stage.ENDED, Stage.RELEASED})
 """Stages worth a line: what a new daemon cannot find out or redo by itself."""
 TELL_PULL = 1.0
@@ -37,15 +35,24 @@ _CANCELLED_BY_STOP: frozenset[Verb] = frozenset({"pull"})
 
 @dataclass(frozen=True, slots=True)
 class Shop:
-    """What all instances of a node share. The limiters bound how many start, and are taken apart, at once."""
+    """What all instances of a node share. `turns` bound how many do a step at once; others are without bound.
+
+    Each step has turns of its own: one prepares while others are created, and who is created starts at once.
+    """
 
     machine: Machine
     writer: StatusWriter
     node: str
     runtime_name: str
-    starts: anyio.CapacityLimiter
-    ends: anyio.CapacityLimiter
+    turns: Mapping[Verb, anyio.CapacityLimiter]
     clock: Callable[[], float]
+
+
+def turns(starts: int, ends: int | None = None) -> Mapping[Verb, anyio.CapacityLimiter]:
+    """So many of each step on the way up, and on the way down, at once."""
+    down = ends or starts
+    widths: dict[Verb, int] = {"prepare": starts, "create": starts, "start": starts, "release": down, "forget": down}
+    return {verb: anyio.CapacityLimiter(width) for verb, width in widths.items()}
 
 
 @dataclass(slots=True)
@@ -156,11 +163,8 @@ class InstanceLoop:
         perform = self.steps.perform
         if verb in ("release", "forget"):
             await self._keep_the_end(verb)
-        if verb in _STARTING:
-            async with self.shop.starts:
-                return await perform(verb, self.instance, self.record)
-        if verb in _ENDING:
-            async with self.shop.ends:
+        if (turns := self.shop.turns.get(verb)) is not None:
+            async with turns:
                 return await perform(verb, self.instance, self.record)
         if verb in _CANCELLED_BY_STOP:
             return await self._cancellable(verb)

@@ -24,6 +24,8 @@ AGAIN = 5.0
 """Seconds until a part that was refused (an address in use) is tried again."""
 GAP = 0.005
 """Seconds between two looks in a storm: one table for many changes."""
+REST = 4
+"""How many times longer than a look takes the next one waits: with many instances looks are dear, and fewer."""
 Tell = Callable[[str, str], None]
 """Kind and message of an event of this node."""
 
@@ -75,11 +77,12 @@ class PlaneLoop(Generic[T]):
             while True:
                 self._woken = anyio.Event()
                 seen = self._view.revision
-                derived = self._plane.derive(self._view.picture())
                 began = anyio.current_time()
+                derived = self._plane.derive(self._view.picture())
+                gap = max(GAP, REST * (anyio.current_time() - began))
                 pause = await self._bring(derived, seen)
                 await self._rest(seen, pause)
-                await anyio.sleep(max(0.0, began + GAP - anyio.current_time()))
+                await anyio.sleep(max(0.0, began + gap - anyio.current_time()))
 
     async def without(self, instance_id: str, revision: int) -> None:
         """Returns once a table of `revision` or later is in force, and the instance is not in it."""

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import anyio
 
-from zlayer.agent.instance import InstanceLoop, Shop
+from zlayer.agent.instance import InstanceLoop, Shop, turns
 from zlayer.agent.perform import Steps
 from zlayer.agent.recover import recover
 from zlayer.agent.status import StatusWriter
@@ -85,9 +85,8 @@ async def _wishes(drivers: Drivers) -> dict[str, Instance]:
 
 
 def _shop(drivers: Drivers) -> Shop:
-    limiter = anyio.CapacityLimiter(8)
     writer = StatusWriter(drivers.store, time.time)
-    return Shop(drivers.machine, writer, drivers.node.id, drivers.node.runtime, limiter, limiter, time.time)
+    return Shop(drivers.machine, writer, drivers.node.id, drivers.node.runtime, turns(8), time.time)
 
 
 def _any(directory: Path) -> bool:

@@ -7,6 +7,7 @@ address's position in its block: whoever knows one knows the other, and nothing 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Network
 
 from zlayer.model.fabric import Subnet
@@ -65,6 +66,7 @@ def block_of(subnet: Subnet, address: str) -> int | None:
     return next((n for n, one in enumerate(subnet.blocks) if wanted in IPv4Network(one)), None)
 
 
+@lru_cache(maxsize=4096)  # asked for every replica whenever names are derived
 def address6(subnet: Subnet, address: str) -> str | None:
     """The IPv6 address that goes with a container's IPv4 address; None where the node has no IPv6."""
     number = block_of(subnet, address)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -32,6 +33,8 @@ from zlayer.network.watch import Watch
 UNLINKERS = 16
 SETTLE = 0.01
 """Seconds after a first notice in which the rest of a change arrives: one look for all of it."""
+REST = 10
+"""How many times longer than a look took the next one waits: our own changes stir it too, and it looks at all links."""
 T = TypeVar("T")
 
 NAMESPACE_SYSCTLS = (
@@ -103,12 +106,14 @@ class BridgeNetwork:
             self._watch = await self._call(lambda _: self._loom.watch())
             if not await self._call(self._loom.untouched):
                 return
-        watch = self._watch
+        watch, settle = self._watch, SETTLE
         while True:
             await watch.stirred()
-            await asyncio.sleep(SETTLE)
+            await asyncio.sleep(settle)
+            began = time.monotonic()
             if not await self._call(partial(self._loom.intact, touched=watch.take())):
                 return
+            settle = max(SETTLE, REST * (time.monotonic() - began))
 
     def close(self) -> None:
         """Give the thread and its sockets back; everything made stays. The last call."""
