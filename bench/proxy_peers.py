@@ -39,8 +39,13 @@ defaults
 frontend web
     bind 127.0.0.1:{http}
     bind 127.0.0.1:{https} ssl crt {work}/hand.pem alpn h2,http/1.1
+    http-request return status 200 content-type text/plain lf-string "%[path,field(4,/),map({work}/tokens.map)]" \
+if {{ path_beg /.well-known/acme-challenge/ }}
+    http-request deny deny_status 405 if METH_CONNECT
     http-request set-var(txn.host) req.hdr(host),host_only,lower
     http-request set-var(txn.path) path
+    http-request wait-for-body time 60s if {{ method POST PUT PATCH }} {{ req.hdr_val(content-length) gt 0 }} \
+{{ req.hdr_val(content-length) le 12000 }}
     http-request set-header X-Forwarded-For %[src]
     http-request set-header X-Forwarded-Proto https if {{ ssl_fc }}
     http-request set-header X-Forwarded-Proto http unless {{ ssl_fc }}
@@ -49,7 +54,7 @@ frontend web
     http-request set-header X-Real-IP %[src]
     http-request del-header Forwarded
     http-request del-header Proxy
-    use_backend %[var(txn.host),map({work}/hosts.map)]
+    use_backend %[var(txn.host),concat(,txn.path),map_beg({work}/hosts.map)]
     default_backend none
 backend none
 backend shop

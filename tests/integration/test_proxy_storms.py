@@ -18,9 +18,10 @@ import pytest
 from zlayer.model.base import Seconds
 from zlayer.model.endpoint import Timeouts
 from zlayer.model.routes import Backend, Listener, Route, RouteTable, Server
-from zlayer.proxy.haproxy import master, process
+from zlayer.proxy.haproxy import accesslog, master, process
 from zlayer.proxy.haproxy.difference import Command
 from zlayer.proxy.haproxy.driver import HaproxyEngine
+from zlayer.proxy.haproxy.settings import Settings
 from zlayer.testing.origins import free_port
 from zlayer.testing.proxied import Proxied, proxied
 
@@ -289,6 +290,17 @@ async def test_workers_have_no_rights(proxy: Proxied) -> None:
     assert int(status["CapEff"], 16) == 0
     assert status["NoNewPrivs"] == "1"
     assert Path(f"/proc/{worker}/root").readlink() == proxy.directory / "empty"
+
+
+async def test_a_log_at_its_bound_costs_lines_and_no_requests(proxy: Proxied) -> None:
+    """As while no daemon rotates it: the kernel stops its growth, and HAProxy does not mind."""
+    _, server = await proxy.origin("one")
+    await proxy.engine.apply(proxy.table(Backend("b", "http", (server,))))
+    log, bound = proxy.directory / "access.log", accesslog.bound(Settings())
+    proxy.scope.cancel()
+    os.truncate(log, bound - 500)  # a hole: it takes no room
+    assert {(await proxy.get())[0] for _ in range(20)} == {200}
+    assert log.stat().st_size <= bound
 
 
 async def test_two_drivers_over_two_directories_do_not_touch(proxy: Proxied) -> None:

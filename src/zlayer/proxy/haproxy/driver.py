@@ -187,7 +187,7 @@ class HaproxyEngine:
         structure, slots = grown(Structure(), intent.table, intent.doors, {})
         want = self._wanted(intent, structure, slots)
         await anyio.to_thread.run_sync(self._write, want, intent)
-        self._child = process.launch(self._directory, self._settings.program)
+        self._child = process.launch(self._directory, self._settings.program, accesslog.bound(self._settings))
         self._master = self._child.pid
         found = await master.started(self._directory, self._master, structure.generation)
         self._place([self._master, *found.workers])
@@ -222,7 +222,6 @@ class HaproxyEngine:
     def _place(self, pids: Collection[int]) -> None:
         for pid in pids:
             self._apart(pid)
-        process.confine(pids, accesslog.bound(self._settings))
 
     # What is there.
 

@@ -82,7 +82,7 @@ def _web(door: Door, settings: Settings) -> Iterator[str]:
     yield f"http-request {answer(405)} if METH_CONNECT"
     yield f"http-request {answer(400)} if {{ req.hdr(host) -m sub / }}"
     # Few servers know the absolute form (RFC 9112, 3.2.2). HTTP/2 has it always, and loses it by itself.
-    yield "http-request set-uri %[pathq] if { url_beg -i http:// https:// } !{ req.ver 2.0 }"
+    yield "http-request set-uri %[pathq] if !{ url_beg / } !{ req.ver 2.0 } { url_beg -i http:// https:// }"
     yield "http-request set-var(txn.host) req.hdr(host),host_only,lower"
     yield "http-request set-var(txn.path) path"
     yield from _routing(door, "http-request")
@@ -94,6 +94,9 @@ def _web(door: Door, settings: Settings) -> Iterator[str]:
     for count in door.strips:
         stripped = f"{{ var(txn.route),field(3,|) -m str {count} }}"
         yield f"http-request set-path /%[path,field({count + 2},/,0)] if {stripped}"
+    if door.timed:
+        yield "http-request set-var(txn.response) var(txn.route),field(7,|)"
+        yield "http-request set-var(txn.tunnel) var(txn.route),field(8,|)"
     yield "use_backend %[var(txn.route),field(1,|)]"
 
 
@@ -127,7 +130,8 @@ def _bodies(door: Door) -> Iterator[str]:
     In the middle of a longer one HAProxy 2.6 heeds the server's time only: it ends with a 504 after that.
     """
     length = "req.hdr_val(content-length)"
-    yield f"http-request wait-for-body time {door.body}ms if {{ {length} gt 0 }} {{ {length} le {BUFFERED} }}"
+    sent = f"{{ method POST PUT PATCH }} {{ {length} gt 0 }} {{ {length} le {BUFFERED} }}"
+    yield f"http-request wait-for-body time {door.body}ms if {sent}"
 
 
 def _web_rates() -> Iterator[str]:

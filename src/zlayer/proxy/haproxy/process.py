@@ -10,9 +10,10 @@ import contextlib
 import os
 import pwd
 import resource
+import shutil
 import signal
 import subprocess
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import anyio
@@ -45,9 +46,17 @@ def _user() -> str:
     return next((name for name in USERS if name in known), "")
 
 
-def launch(directory: Path, program: str) -> subprocess.Popen[bytes]:
-    """Start a master over what is in `directory`. Its standard output is the access log. `Unavailable`: no program."""
-    argv = [program, "-C", str(directory), "-W", "-S", f"unix@{MASTER}", "-f", CONFIG]
+def launch(directory: Path, program: str, size: Bytes) -> subprocess.Popen[bytes]:
+    """Start a master over what is in `directory`. Its standard output is the access log. `Unavailable`: no program.
+
+    No file of it grows above `size`: the last bound of its logs, while no daemon is there to rotate them. The shell
+    sets it and is gone: whoever lacks CAP_SYS_RESOURCE may limit itself, but not a worker that runs as another user.
+    """
+    found = shutil.which(program)
+    if found is None:
+        raise Unavailable(f"{program} is not installed", hint="apt-get install haproxy")
+    argv = ["/bin/sh", "-c", 'ulimit -f "$0" && exec "$@"', str(size // 512), found]
+    argv += ["-C", str(directory), "-W", "-S", f"unix@{MASTER}", "-f", CONFIG]
     with _appending(directory / ACCESS) as out, _appending(directory / ENGINE, fresh=True) as error:
         try:
             child = subprocess.Popen(
@@ -60,8 +69,7 @@ def launch(directory: Path, program: str) -> subprocess.Popen[bytes]:
                 restore_signals=False,  # SIGXFSZ stays ignored: at its size limit the log loses lines, not the proxy
             )
         except OSError as failure:
-            reason = failure.strerror
-            raise Unavailable(f"cannot run {program}: {reason}", hint="apt-get install haproxy") from None
+            raise Unavailable(f"cannot run {program}: {failure.strerror}") from None
     # Ours, not HAProxy's: that one comes late, and is empty for a while in each reload.
     (directory / PID).write_text(f"{child.pid}\n")
     return child
@@ -178,13 +186,6 @@ async def end(directory: Path, patience: Seconds = Seconds(3)) -> None:
                 await ended(pid, directory)
 
 
-def confine(pids: Iterable[int], size: Bytes) -> None:
-    """No file of theirs grows above `size`: the log's last bound, while no daemon is there to rotate it."""
-    for pid in pids:
-        with contextlib.suppress(OSError):
-            resource.prlimit(pid, resource.RLIMIT_FSIZE, (size, size))
-
-
 def last_words(directory: Path) -> str:
     """What the engine complained of last, without its prefixes."""
     try:
@@ -192,4 +193,4 @@ def last_words(directory: Path) -> str:
     except OSError:
         return ""
     alerts = [line.partition(" : ")[2] for line in lines if line.startswith("[ALERT]")]
-    return "; ".join(alerts[-3:])
+    return "; ".join(alerts[-3:] or lines[-1:])

@@ -13,7 +13,7 @@ from typing import Literal
 
 from zlayer.model.base import Seconds
 from zlayer.model.errors import Invalid
-from zlayer.model.routes import Backend, Listener, Mode, Route, RouteTable
+from zlayer.model.routes import USUAL, Backend, Listener, Mode, Route, RouteTable
 from zlayer.proxy.haproxy.memo import by_identity
 from zlayer.proxy.haproxy.names import token
 
@@ -55,7 +55,8 @@ class Door:
     """How many path segments its routes strip."""
     sized: bool = False
     rated: bool = False
-    """Whether some route limits bodies, or the rate: rules that nobody needs are not there."""
+    timed: bool = False
+    """Whether some route limits bodies or the rate, or has times of its own: rules that nobody needs are not there."""
     default: str | None = None
     """Certificate shown to clients that ask for no name of ours; None: such a handshake is refused."""
 
@@ -111,6 +112,7 @@ class Demand:
     strip: int
     sized: bool
     rated: bool
+    timed: bool
 
 
 @by_identity
@@ -124,6 +126,7 @@ def demand_of(route: Route) -> Demand:
         strip=depth(route.path) if route.strip_path else 0,
         sized=limits.max_body is not None,
         rated=limits.rate is not None,
+        timed=times.response != USUAL.response or times.tunnel != USUAL.tunnel,
     )
 
 
@@ -149,6 +152,7 @@ def door_of(listener: Listener, usable: Sequence[str] = ()) -> Door:
         strips=tuple(sorted({demand.strip for demand in demands} - {0})),
         sized=any(demand.sized for demand in demands),
         rated=any(demand.rated for demand in demands),
+        timed=any(demand.timed for demand in demands),
         default=usable[0] if listener.mode == "https" and usable else None,
     )
 
@@ -174,7 +178,7 @@ def covers(have: Structure, doors: Iterable[Door]) -> bool:
 
 def _serves(have: Door, want: Door) -> bool:
     enough = set(want.depths) <= set(have.depths) and set(want.strips) <= set(have.strips)
-    enough = enough and want.sized <= have.sized and want.rated <= have.rated
+    enough = enough and want.sized <= have.sized and want.rated <= have.rated and want.timed <= have.timed
     return enough and united(have, want) == have
 
 
@@ -186,6 +190,7 @@ def united(have: Door, want: Door) -> Door:
         strips=tuple(sorted({*have.strips, *want.strips})),
         sized=have.sized or want.sized,
         rated=have.rated or want.rated,
+        timed=have.timed or want.timed,
     )
 
 

@@ -14,7 +14,7 @@ from zlayer.proxy.haproxy.picture import STATE, Member, Picture
 from zlayer.proxy.haproxy.settings import Settings
 from zlayer.proxy.haproxy.structure import Shape
 
-FORMAT = 1
+FORMAT = 2
 """Of the text below. A running engine of another format is reloaded with ours when it is adopted."""
 CIPHERS = ":".join(
     f"ECDHE-{key}-{cipher}"
@@ -124,9 +124,8 @@ def _backend(number: int, shape: Shape, members: Mapping[str, Member], cookie_ke
         lines += [f"timeout server {shape.idle}ms"]
     else:
         lines += [f"balance {balance}", "timeout tunnel 1h"]
-        for kind, field in (("server", 7), ("tunnel", 8)):
-            found = f"var(txn.route),field({field},|)"
-            lines += [f"http-request set-timeout {kind} {found} if {{ {found} -m len gt 0 }}"]
+        for kind, name in (("server", "response"), ("tunnel", "tunnel")):
+            lines += [f"http-request set-timeout {kind} var(txn.{name}) if {{ var(txn.{name}) -m len gt 0 }}"]
         if shape.sticky:
             lines += ["cookie zlayer insert indirect nocache dynamic httponly attr SameSite=Lax"]
             lines += [f"dynamic-cookie-key {cookie_key}"]
