@@ -323,7 +323,7 @@ def test_kill_nine_at_any_moment_changes_nothing_that_is_wanted(drill: Drill) ->
             assert [line.data for line in drill.api.instance_logs(rock["id"])] == ["born"], drill.said
     print(f"accepted: {dict(drill.accepted)}; cut off: {drill.cut_off}")
     assert drill.cut_off >= ROUNDS // 4
-    assert drill.accepted.total() >= ROUNDS // 2
+    assert drill.accepted.total() >= ROUNDS // 4
     for name in site.cli("ps", "-q").stdout.split():
         site.cli("down", name)
     assert site.instances() == []

@@ -78,9 +78,15 @@ class PlaneLoop(Generic[T]):
                 self._woken = anyio.Event()
                 seen = self._view.revision
                 began = anyio.current_time()
-                derived = self._plane.derive(self._view.picture())
-                gap = max(GAP, REST * (anyio.current_time() - began))
-                pause = await self._bring(derived, seen)
+                try:
+                    derived = self._plane.derive(self._view.picture())
+                except Exception as error:
+                    log.exception("traffic.defect", plane=self.name, error=str(error))
+                    pause: float | None = self._failed(str(error))
+                    gap = GAP
+                else:
+                    gap = max(GAP, REST * (anyio.current_time() - began))
+                    pause = await self._bring(derived, seen)
                 await self._rest(seen, pause)
                 await anyio.sleep(max(0.0, began + gap - anyio.current_time()))
 

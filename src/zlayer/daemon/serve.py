@@ -31,6 +31,7 @@ from zlayer.daemon.doors import Doors, open_doors
 from zlayer.daemon.http import Listener
 from zlayer.daemon.logging import Format, Level, LogFile, configure, terminal
 from zlayer.daemon.options import Options
+from zlayer.daemon.standing import standing
 from zlayer.daemon.wiring import Drivers
 from zlayer.model.base import Timestamp
 from zlayer.model.container import ContainerSpec
@@ -120,8 +121,9 @@ async def _serve(
                 await agent.looked.wait()
                 tasks.start_soon(controllers.run)
                 if carriers is not None and moving is not None:
-                    tasks.start_soon(carriers.keep)
-                    tasks.start_soon(traffic.keeper(drivers.store, view, moving, carriers, drivers.node).run)
+                    certificates = traffic.keeper(drivers.store, view, moving, carriers, drivers.node)
+                    tasks.start_soon(standing, "proxy", carriers.keep)
+                    tasks.start_soon(standing, "certificates", certificates.run)
                 tasks.start_soon(_until_stopping, listeners, services, agent, tasks)
                 await agent.recovered.wait()
                 services.ready.set()

@@ -26,10 +26,13 @@ class Applied:
     tables: list[Names] = field(default_factory=list)
     told: list[tuple[str, str]] = field(default_factory=list)
     refuse: list[Exception] = field(default_factory=list)
+    stumble: list[Exception] = field(default_factory=list)
     pause: float | None = None
     shake: anyio.Event = field(default_factory=anyio.Event)
 
     def derive(self, picture: Picture) -> Derived[Names]:
+        if self.stumble:
+            raise self.stumble.pop(0)
         wake = None if self.pause is None else anyio.current_time() + self.pause
         return Derived(tuple(sorted(picture.deployments)), frozenset(picture.deployments), wake)
 
@@ -123,6 +126,16 @@ def test_a_defect_of_a_driver_ends_nothing() -> None:
         applied.refuse = [ValueError("a bug")]
         await anyio.sleep(60)
         assert applied.tables == [()]
+
+    follow(test)
+
+
+def test_a_picture_nothing_can_be_made_of_ends_nothing() -> None:
+    async def test(applied: Applied, loop: PlaneLoop[Names], store: MemoryStore) -> None:
+        applied.stumble = [ValueError("a bug")] * 2
+        await anyio.sleep(60)
+        assert applied.tables == [()]
+        assert applied.told == [("routes.failed", "a bug"), ("routes.restored", "")]
 
     follow(test)
 
