@@ -112,10 +112,16 @@ def _holders(transport: Transport, port: int) -> Iterator[str]:
         if not entry.isdigit():
             continue
         with suppress(OSError):
-            for file in Path(f"/proc/{entry}/fd").iterdir():
-                if str(file.readlink()) in inodes:
-                    yield f"{Path(f'/proc/{entry}/comm').read_text().strip()} (pid {entry})"
-                    break
+            if any(_link(file) in inodes for file in Path(f"/proc/{entry}/fd").iterdir()):
+                yield f"{Path(f'/proc/{entry}/comm').read_text().strip()} (pid {entry})"
+
+
+def _link(file: Path) -> str:
+    """Empty when it has been closed meanwhile, as the one that listed it has."""
+    try:
+        return os.readlink(file)
+    except OSError:
+        return ""
 
 
 def _inodes(transport: Transport, port: int) -> Iterator[str]:
