@@ -82,7 +82,6 @@ def small() -> Iterator[SmallSite]:
         yield site
 
 
-@pytest.mark.xfail(run=False, reason="open defect: exec on a full disk is hung up on since traffic was wired in")
 def test_a_full_disk_is_told_and_loses_nothing(small: SmallSite, busybox: str) -> None:
     small.cli("up", "-d", small.write(deployment("kept", rock=service(busybox, command=STAY)), "kept.yml"))
     small.cli("up", "-d", small.write(deployment("chatty", talk=service(busybox, command=TALK)), "chatty.yml"))
@@ -135,7 +134,6 @@ def test_a_disk_that_fills_during_a_pull(small: SmallSite) -> None:
         assert small.cli("run", "--rm", reference, "sh", "-c", "wc -c < /big").stdout.strip() == str(8 << 20)
 
 
-@pytest.mark.xfail(run=False, reason="open defect: exec on a full disk is hung up on since traffic was wired in")
 def test_a_daemon_that_starts_on_a_full_disk(small: SmallSite, busybox: str) -> None:
     small.cli("up", "-d", small.write(deployment("kept", rock=service(busybox, command=STAY)), "kept.yml"))
     [rock] = small.running()

@@ -119,7 +119,7 @@ def _holders(transport: Transport, port: int) -> Iterator[str]:
 def _link(file: Path) -> str:
     """Empty when it has been closed meanwhile, as the one that listed it has."""
     try:
-        return os.readlink(file)
+        return str(file.readlink())
     except OSError:
         return ""
 
