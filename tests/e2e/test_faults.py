@@ -37,13 +37,15 @@ def calm() -> Iterator[Site]:
 
 @pytest.fixture
 def quiet(calm: Site) -> Iterator[Site]:
+    if calm.daemon is None or calm.daemon.poll() is not None:
+        calm.start()  # a test before this one has cost it its life, and has said so
     yield calm
     for name in calm.cli("ps", "-q").stdout.split():
         calm.cli("down", name)
     for left in calm.instances():
         calm.cli("rm", left["id"])
     assert calm.daemon is not None
-    assert calm.daemon.poll() is None, "the daemon ended"
+    assert calm.daemon.poll() is None, f"the daemon ended\n{calm.log()}"
     calm.assert_balanced()
 
 
