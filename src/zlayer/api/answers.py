@@ -146,6 +146,11 @@ class ImageDetails(ImageItem):
     config: ImageConfig
 
 
+class Login(Answer):
+    registry: str
+    username: str
+
+
 class Deleted(Answer):
     deleted: list[str]
 

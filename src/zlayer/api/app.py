@@ -19,7 +19,7 @@ from zlayer.api.answer import answer
 from zlayer.api.answers import EventItem, LogItem, ProblemDocument, RunItem
 from zlayer.api.authorise import TABLE, authorise
 from zlayer.api.edge import Edge
-from zlayer.api.routes import deployments, health, images, instances, proxy, run, services, system, updates
+from zlayer.api.routes import deployments, health, images, instances, proxy, registries, run, services, system, updates
 from zlayer.api.services import Services
 
 ROUTERS = (
@@ -30,6 +30,7 @@ ROUTERS = (
     instances.router,
     run.router,
     images.router,
+    registries.router,
     proxy.router,
     updates.router,
 )

@@ -33,6 +33,7 @@ SOCKET = Claims("socket", frozenset({"admin"}))
 
 READ: frozenset[Role] = frozenset({"admin", "operator", "reader"})
 WRITE: frozenset[Role] = frozenset({"admin", "operator"})
+ADMIN: frozenset[Role] = frozenset({"admin"})
 OPEN: frozenset[Role] = frozenset()
 """Marks a route that needs no token at all: health only."""
 
@@ -86,8 +87,13 @@ TABLE: dict[tuple[str, str], frozenset[Role]] = {
     ("GET", f"{V1}/proxy/backends"): READ,
     ("GET", f"{V1}/images"): READ,
     ("POST", f"{V1}/images/pull"): WRITE,
+    ("POST", f"{V1}/images/push"): WRITE,
+    ("POST", f"{V1}/images/tag"): WRITE,
     ("GET", f"{V1}/images/{{reference:path}}"): READ,
     ("DELETE", f"{V1}/images/{{reference:path}}"): WRITE,
+    ("GET", f"{V1}/registries"): WRITE,
+    ("POST", f"{V1}/registries/login"): ADMIN,
+    ("DELETE", f"{V1}/registries/{{registry}}"): ADMIN,
 }
 
 PUBLIC: frozenset[str] = frozenset(path for (_, path), roles in TABLE.items() if not roles)

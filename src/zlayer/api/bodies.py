@@ -181,6 +181,22 @@ class RunBody(Body):
         )
 
 
+class PushBody(Body):
+    reference: str
+    target: str = ""
+
+
+class TagBody(Body):
+    source: str
+    target: str
+
+
+class LoginBody(Body):
+    registry: str
+    username: str
+    password: str = Field(repr=False)
+
+
 class PullBody(Body):
     reference: str
     policy: PullPolicy = "always"

@@ -1,24 +1,36 @@
-"""A pull with its progress told as it goes: the newest state of each blob, at most ten times a second."""
+"""A pull or push with its progress told as it goes: the newest state of each blob, at most ten times a second."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import TypeVar
 
 import anyio
 
-from zlayer.image.contract import Image, Images, Progress
+from zlayer.image.contract import Image, Images, Progress, Pushed
 from zlayer.model.container import PullPolicy
 from zlayer.model.errors import ZlayerError
 
+T = TypeVar("T")
 PAUSE = 0.1
 OnBlob = Callable[[Progress], Awaitable[None]]
 
 
 async def pull(images: Images, reference: str, *, policy: PullPolicy, platform: str | None, tell: OnBlob) -> Image:
     """As `Images.pull`. `tell` hears of every blob at least once after its last change."""
+    return await _told(partial(images.pull, reference, policy=policy, platform=platform), tell)
+
+
+async def push(images: Images, source: str, target: str, *, tell: OnBlob) -> Pushed:
+    """As `Images.push`, and told as a pull is."""
+    return await _told(partial(images.push, source, target), tell)
+
+
+async def _told(work: Callable[..., Awaitable[T]], tell: OnBlob) -> T:
     latest: dict[str, Progress] = {}
     news = anyio.Event()
-    image: Image | None = None
+    done: list[T] = []
     failure: ZlayerError | None = None
 
     def on_progress(progress: Progress) -> None:
@@ -40,12 +52,11 @@ async def pull(images: Images, reference: str, *, policy: PullPolicy, platform: 
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(report)
         try:
-            image = await images.pull(reference, policy=policy, platform=platform, on_progress=on_progress)
+            done.append(await work(on_progress=on_progress))
         except ZlayerError as error:  # raised below: a task group would wrap it
             failure = error
         tasks.cancel_scope.cancel()
     if failure is not None:
         raise failure
     await drain()
-    assert image is not None
-    return image
+    return done[0]

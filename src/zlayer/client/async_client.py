@@ -190,3 +190,21 @@ class AsyncClient:
         self, reference: str, *, policy: str | None = None, platform: str | None = None
     ) -> AsyncGenerator[results.PullProgress | results.Image, None]:
         return self.stream(calls.pull(reference, policy, platform))
+
+    def push(self, reference: str, target: str = "") -> AsyncGenerator[results.PullProgress | results.Pushed, None]:
+        """How each blob stands, then where the image is, last. `target`: another name for it to go to."""
+        return self.stream(calls.push(reference, target))
+
+    async def tag(self, source: str, target: str) -> results.Image:
+        """The same image under another name as well."""
+        return await self.send(calls.tag(source, target))
+
+    async def logins(self) -> tuple[results.Login, ...]:
+        return await self.send(calls.logins())
+
+    async def login(self, registry: str, username: str, password: str) -> results.Login:
+        """Try it, then keep it in the daemon. `Denied`: the registry does not take it."""
+        return await self.send(calls.login(registry, username, password))
+
+    async def logout(self, registry: str) -> results.Login:
+        return await self.send(calls.logout(registry))

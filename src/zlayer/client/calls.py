@@ -217,6 +217,31 @@ def _pulled(doc: Mapping[str, Any]) -> results.PullProgress | results.Image:
     return results.Image.of(doc["image"]) if "image" in doc else results.PullProgress.of(doc)
 
 
+def push(reference: str, target: str) -> Call[results.PullProgress | results.Pushed]:
+    return Call("POST", f"{API}/images/push", _pushed, {"reference": reference, "target": target})
+
+
+def _pushed(doc: Mapping[str, Any]) -> results.PullProgress | results.Pushed:
+    return results.Pushed.of(doc["pushed"]) if "pushed" in doc else results.PullProgress.of(doc)
+
+
+def tag(source: str, target: str) -> Call[results.Image]:
+    return Call("POST", f"{API}/images/tag", results.Image.of, {"source": source, "target": target})
+
+
+def logins() -> Call[tuple[results.Login, ...]]:
+    return Call("GET", f"{API}/registries", results.Login.all)
+
+
+def login(registry: str, username: str, password: str) -> Call[results.Login]:
+    body = {"registry": registry, "username": username, "password": password}
+    return Call("POST", f"{API}/registries/login", results.Login.of, body)
+
+
+def logout(registry: str) -> Call[results.Login]:
+    return Call("DELETE", f"{API}/registries/{quote(registry, ':')}", results.Login.of)
+
+
 def line(call: Call[T], raw: bytes) -> T | None:
     """One line of a stream; None for an empty one. A line that is `{"error": problem}` is raised."""
     if not raw.strip():

@@ -211,3 +211,21 @@ class Client:
     ) -> Generator[results.PullProgress | results.Image, None, None]:
         """How each blob stands, then the image, last."""
         return self.stream(calls.pull(reference, policy, platform))
+
+    def push(self, reference: str, target: str = "") -> Generator[results.PullProgress | results.Pushed, None, None]:
+        """How each blob stands, then where the image is, last. `target`: another name for it to go to."""
+        return self.stream(calls.push(reference, target))
+
+    def tag(self, source: str, target: str) -> results.Image:
+        """The same image under another name as well."""
+        return self.send(calls.tag(source, target))
+
+    def logins(self) -> tuple[results.Login, ...]:
+        return self.send(calls.logins())
+
+    def login(self, registry: str, username: str, password: str) -> results.Login:
+        """Try it, then keep it in the daemon. `Denied`: the registry does not take it."""
+        return self.send(calls.login(registry, username, password))
+
+    def logout(self, registry: str) -> results.Login:
+        return self.send(calls.logout(registry))

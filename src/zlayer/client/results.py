@@ -164,12 +164,30 @@ class Image(Record):
 
 
 class PullProgress(Record):
-    """How one blob of a pull stands, in bytes. `phase`: waiting, downloading, extracting, done, exists."""
+    """How one blob of a pull or push stands, in bytes.
+
+    `phase`: waiting, downloading, extracting, uploading, done, exists, mounted.
+    """
 
     digest: str
     phase: str
     done: int = 0
     total: int = 0
+
+
+class Pushed(Record):
+    """Where an image is now. `sent`: bytes that went over the wire; `there` and `mounted`: blobs that need not."""
+
+    reference: str
+    digest: str = ""
+    sent: int = 0
+    there: int = 0
+    mounted: int = 0
+
+
+class Login(Record):
+    registry: str
+    username: str = ""
 
 
 class Runtime(Record):

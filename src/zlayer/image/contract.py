@@ -55,7 +55,10 @@ class Image:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How one blob of a pull stands. `phase`: waiting, downloading, extracting, done, exists."""
+    """How one blob of a pull or push stands.
+
+    `phase`: waiting, downloading, extracting, uploading, then done (it moved), exists or mounted (it need not).
+    """
 
     digest: str
     phase: str
@@ -64,6 +67,17 @@ class Progress:
 
 
 OnProgress = Callable[[Progress], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Pushed:
+    """Where an image is now. `sent` counts bytes that went over the wire; `there` and `mounted` count blobs."""
+
+    reference: str
+    digest: str
+    sent: int = 0
+    there: int = 0
+    mounted: int = 0
 
 
 class Images(Protocol):
@@ -91,6 +105,28 @@ class Images(Protocol):
         ...
 
     async def list(self) -> Sequence[Image]: ...
+
+    async def tag(self, source: str, target: str) -> Image:
+        """The image `source` under another name as well. What had the name before loses it. `target`: no digest."""
+        ...
+
+    async def push(self, source: str, target: str = "", *, on_progress: OnProgress | None = None) -> Pushed:
+        """The local image to its registry, or to another name. Sends what is not there; the tag moves last.
+
+        Errors: `NotFound` (no such local image), `Denied`, `Unavailable`, `Deadline`, `Failed` (refused, or its
+        compressed layers are not here any more).
+        """
+        ...
+
+    async def login(self, registry: str, username: str, password: str) -> str:
+        """Try the login, then keep it for pulls and pushes; the registry as references name it. `Denied`: refused."""
+        ...
+
+    async def logout(self, registry: str) -> str: ...
+
+    async def logins(self) -> Mapping[str, str]:
+        """User names by registry, of `login` alone."""
+        ...
 
     async def remove(self, reference: str, *, in_use: Sequence[str] = ()) -> Sequence[str]:
         """Forget a name; delete layers and blobs nothing else needs. Returns what was deleted, for people.

@@ -1,7 +1,8 @@
 """Which user name, password or token goes to a registry: the sources other container tools keep, in their order.
 
-Order: ZLayer's own settings; `$REGISTRY_AUTH_FILE`; `$XDG_RUNTIME_DIR/containers/auth.json`;
-`$DOCKER_CONFIG/config.json` or `~/.docker/config.json`. In a file, `credHelpers`, then `auths`, then `credsStore`.
+Order: ZLayer's own settings; what `zlayer login` was given; `$REGISTRY_AUTH_FILE`;
+`$XDG_RUNTIME_DIR/containers/auth.json`; `$DOCKER_CONFIG/config.json` or `~/.docker/config.json`. In a file,
+`credHelpers`, then `auths`, then `credsStore`.
 Formats: docker/cli config file and docker-credential-helpers protocol; containers-auth.json(5).
 Secrets never appear in a repr or an error.
 """
@@ -45,12 +46,15 @@ class Found:
     tried: tuple[str, ...]
 
 
-def find(domain: str, path: str, host: RegistryHost, environ: Mapping[str, str]) -> Found:
-    """The credential for a repository. Errors: `Denied` (a helper failed), `Invalid` (a config file is broken)."""
+def find(domain: str, path: str, host: RegistryHost, environ: Mapping[str, str], own: str = "") -> Found:
+    """The credential for a repository; `own` is the file of `zlayer login`.
+
+    Errors: `Denied` (a helper failed), `Invalid` (a config file is broken).
+    """
     tried = ["settings"]
     if host.username:
         return Found(_own(domain, host), tuple(tried))
-    for file in _files(environ):
+    for file in (*([Path(own)] if own else []), *_files(environ)):
         if not file.is_file():
             continue
         tried.append(str(file))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -14,11 +14,14 @@ from anyio import to_thread
 from zlayer.image import platform as platforms
 from zlayer.image.blobs import BlobStore
 from zlayer.image.collect import Stores, delete, garbage
-from zlayer.image.contract import Image, OnProgress
+from zlayer.image.contract import Image, OnProgress, Pushed
 from zlayer.image.flights import Flights
 from zlayer.image.layers import LayerStore
+from zlayer.image.login_order import LoginOrder
+from zlayer.image.logins import Logins, domain_of
 from zlayer.image.pull_order import Pulled, PullOrder
-from zlayer.image.pull_process import run_pull
+from zlayer.image.pull_process import run_job, run_pull, run_push
+from zlayer.image.push_order import PushOrder
 from zlayer.image.records import Record, Records, image_config
 from zlayer.image.reference import Reference, parse
 from zlayer.image.settings import RegistrySettings
@@ -28,6 +31,8 @@ from zlayer.model.errors import Conflict, Deadline, Exhausted, Failed, Invalid, 
 
 WORKERS = 4
 """Pulls of different images at a time; each is a process."""
+MOUNTS = 3
+"""Repositories a push asks for a blob before it sends it."""
 _ROUNDS = 3
 _SWEEP_DEADLINE = 30.0
 
@@ -41,7 +46,9 @@ class LocalImages:
 
     def __init__(self, root: Path, settings: RegistrySettings | None = None) -> None:
         self._root = root
-        self._settings = settings or RegistrySettings()
+        auth_file = root / "registries.json"
+        self._settings = replace(settings or RegistrySettings(), auth_file=str(auth_file))
+        self._logins = Logins(auth_file)
         self._stores = Stores(BlobStore(root / "blobs"), LayerStore(root / "layers"))
         self._records = Records(root / "images")
         self._records.load()
@@ -87,6 +94,36 @@ class LocalImages:
         async with self._workers:
             return (await run_pull(order, lambda _progress: None)).digest
 
+    async def tag(self, source: str, target: str) -> Image:
+        wanted = self._target(target)
+        async with self._writing:
+            record = self._one(source)
+            image = replace(record.image, reference=str(wanted))
+            await self._put(Record(image, record.blobs, record.asked_platform), wanted)
+            return image
+
+    async def push(self, source: str, target: str = "", *, on_progress: OnProgress | None = None) -> Pushed:
+        record = self._one(source)
+        wanted = self._target(target or record.image.reference, pinned=not target)
+        order = PushOrder(self._root, str(wanted), record.image.digest, self._settings, self._mounts(record, wanted))
+        async with self._workers:
+            return await run_push(order, on_progress or (lambda _progress: None))
+
+    async def login(self, registry: str, username: str, password: str) -> str:
+        domain = domain_of(registry)
+        async with self._workers:
+            await run_job(LoginOrder(domain, username, password, self._settings).document(), lambda _progress: None)
+        await to_thread.run_sync(self._logins.put, domain, username, password)
+        return domain
+
+    async def logout(self, registry: str) -> str:
+        domain = domain_of(registry)
+        await to_thread.run_sync(self._logins.drop, domain)
+        return domain
+
+    async def logins(self) -> Mapping[str, str]:
+        return await to_thread.run_sync(self._logins.list)
+
     async def find(self, reference: str) -> Image | None:
         records = self._matching(reference)
         return records[0].image if records else None
@@ -109,6 +146,27 @@ class LocalImages:
                 await to_thread.run_sync(self._records.drop, record)
             untagged = [f"untagged: {record.image.reference}" for record in gone]
             return [*untagged, *await self._collect(gone)]
+
+    def _one(self, reference: str) -> Record:
+        """The local image a person means."""
+        records = self._matching(reference)
+        if not records:
+            raise NotFound(f"no image {reference!r} on this node", hint="`zlayer image ls` shows what is here")
+        return records[0]
+
+    def _target(self, text: str, *, pinned: bool = False) -> Reference:
+        """A name to give: with a tag, unless the image has none itself."""
+        wanted = self._parse(text)
+        if wanted.digest and not pinned:
+            raise Invalid(f"{text!r} names a digest, which nobody can choose", hint="write NAME or NAME:TAG")
+        return wanted
+
+    def _mounts(self, record: Record, wanted: Reference) -> tuple[str, ...]:
+        """Repositories of the registry that the image's blobs came from, the image's own first."""
+        near = [record, *(one for one in self._records.all() if set(one.blobs) & set(record.blobs))]
+        names = (self._parse(one.image.reference) for one in near)
+        paths = dict.fromkeys(n.path for n in names if n.domain == wanted.domain and n.path != wanted.path)
+        return tuple(paths)[:MOUNTS]
 
     def _parse(self, reference: str) -> Reference:
         return parse(reference, self._settings.default_registry)
@@ -179,7 +237,7 @@ class LocalImages:
                         await to_thread.run_sync(self._stores.layers.sweep)
 
     async def _keep(self, reference: Reference, asked: str, pulled: Pulled) -> Image:
-        """Record the image; one that had the name before lives on under its digest until nobody runs it."""
+        """Record the image."""
         image = Image(
             reference=str(reference),
             digest=pulled.digest,
@@ -191,13 +249,17 @@ class LocalImages:
             index_digest=pulled.index_digest,
             media_type=pulled.media_type,
         )
-        before = self._records.get(str(reference), asked)
-        if before is not None and before.image.digest != image.digest:
+        await self._put(Record(image, pulled.blobs, asked), reference)
+        return image
+
+    async def _put(self, record: Record, reference: Reference) -> None:
+        """What had the name before lives on under its digest until nobody runs it."""
+        before = self._records.get(*record.key)
+        if before is not None and before.image.digest != record.image.digest:
             named = f"{reference.name}@{before.image.digest}"
             kept = replace(before, image=replace(before.image, reference=named), superseded=True)
             await to_thread.run_sync(self._records.put, kept)
-        await to_thread.run_sync(self._records.put, Record(image, pulled.blobs, asked))
-        return image
+        await to_thread.run_sync(self._records.put, record)
 
     async def _collect(self, removed: Sequence[Record] | None) -> Sequence[str]:
         """Delete what the removed stood on alone; None, or nobody pulling: all that no record stands on."""

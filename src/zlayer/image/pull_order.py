@@ -5,7 +5,6 @@ Light on purpose: the daemon loads this, and never the HTTP client and decompres
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,6 +46,7 @@ class Pulled:
 def order_document(order: PullOrder) -> dict[str, Any]:  # Any: a JSON document
     """What goes into stdin for an order."""
     return {
+        "job": "pull",
         "root": str(order.root),
         "reference": order.reference,
         "platform": order.platform,
@@ -56,8 +56,7 @@ def order_document(order: PullOrder) -> dict[str, Any]:  # Any: a JSON document
     }
 
 
-def read_order(line: bytes) -> PullOrder:
-    document = json.loads(line)
+def read_order(document: Mapping[str, Any]) -> PullOrder:
     return PullOrder(
         root=Path(document["root"]),
         reference=document["reference"],

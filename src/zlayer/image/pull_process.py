@@ -1,4 +1,4 @@
-"""The daemon's end of a pull: starts the worker process, passes its progress on, and never outlives or leaks it."""
+"""The daemon's end of a job: starts the worker process, passes its progress on, and never outlives or leaks it."""
 
 from __future__ import annotations
 
@@ -12,18 +12,29 @@ import anyio
 from anyio.abc import ByteReceiveStream, Process
 from anyio.streams.buffered import BufferedByteReceiveStream
 
-from zlayer.image.contract import OnProgress, Progress
+from zlayer.image.contract import OnProgress, Progress, Pushed
 from zlayer.image.pull_order import Pulled, PullOrder, order_document
+from zlayer.image.push_order import PushOrder
 from zlayer.model.base import Bytes
 from zlayer.model.errors import Failed, ZlayerError, from_document
 
+Json = dict[str, Any]  # Any: a JSON document
 MAX_LINE = 64 * 1024 * 1024
 COMMAND = (sys.executable, "-m", "zlayer.image.worker")
 _STDERR_KEPT = 4000
 
 
 async def run_pull(order: PullOrder, on_progress: OnProgress) -> Pulled:
-    """Pull in a worker process. Cancelled: the worker is killed and reaped before this returns.
+    result = await run_job(order_document(order), on_progress)
+    return Pulled(**{**result, "layers": tuple(result["layers"]), "blobs": tuple(result["blobs"])})
+
+
+async def run_push(order: PushOrder, on_progress: OnProgress) -> Pushed:
+    return Pushed(**await run_job(order.document(), on_progress))
+
+
+async def run_job(order: Json, on_progress: OnProgress) -> Json:
+    """Do an order in a worker process. Cancelled: the worker is killed and reaped before this returns.
 
     Errors: those of `image.contract`; `Failed` when the worker ended without an answer.
     """
@@ -39,36 +50,35 @@ async def run_pull(order: PullOrder, on_progress: OnProgress) -> Pulled:
             await process.aclose()
 
 
-async def _talk(process: Process, order: PullOrder, on_progress: OnProgress) -> Pulled:
+async def _talk(process: Process, order: Json, on_progress: OnProgress) -> Json:
     assert process.stdin is not None
     assert process.stdout is not None
     assert process.stderr is not None
     stderr = bytearray()
-    answer: Pulled | ZlayerError | None = None
+    answer: Json | ZlayerError | None = None
     async with anyio.create_task_group() as group:
         group.start_soon(_drain, process.stderr, stderr)
         try:
-            await process.stdin.send(json.dumps(order_document(order)).encode() + b"\n")
+            await process.stdin.send(json.dumps(order).encode() + b"\n")
             answer = await _read(BufferedByteReceiveStream(process.stdout), on_progress)
         except (anyio.BrokenResourceError, anyio.EndOfStream, anyio.IncompleteRead):
             await process.wait()  # it died: its exit code tells more
         group.cancel_scope.cancel()
-    if isinstance(answer, Pulled):
+    if isinstance(answer, dict):
         return answer
     raise answer or _died(process.returncode or 0, bytes(stderr))
 
 
-async def _read(stream: BufferedByteReceiveStream, on_progress: OnProgress) -> Pulled | ZlayerError:
+async def _read(stream: BufferedByteReceiveStream, on_progress: OnProgress) -> Json | ZlayerError:
     while True:
-        document: dict[str, Any] = json.loads(await stream.receive_until(b"\n", MAX_LINE))  # Any: JSON
+        document: Json = json.loads(await stream.receive_until(b"\n", MAX_LINE))
         if "progress" in document:
             digest, phase, done, total = document["progress"]
             on_progress(Progress(digest, phase, Bytes(done), Bytes(total)))
         elif "error" in document:
             return from_document(document["error"])
         else:
-            result = document["result"]
-            return Pulled(**{**result, "layers": tuple(result["layers"]), "blobs": tuple(result["blobs"])})
+            return dict(document["result"])
 
 
 async def _drain(stream: ByteReceiveStream, into: bytearray) -> None:

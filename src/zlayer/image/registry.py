@@ -1,4 +1,4 @@
-"""A client for one registry: manifests and blobs by the OCI distribution-spec, read side.
+"""A client for one registry: manifests and blobs by the OCI distribution-spec. Its write side is `registry_push`.
 
 It tries again what may heal, follows redirects without carrying the login to another host, and turns every refusal
 into the error tree. Blocking; used in the worker process's threads.
@@ -10,7 +10,7 @@ import hashlib
 import json
 import ssl
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from urllib.parse import urljoin, urlsplit
 
@@ -18,9 +18,9 @@ from zlayer.image import credentials
 from zlayer.image.reference import DOCKER_HUB, Reference, is_digest
 from zlayer.image.registry_auth import Authorizer
 from zlayer.image.registry_retry import RETRIED_STATUSES, Patience, Pause, retry_after, wait
-from zlayer.image.registry_transport import Answer, Request, Transport
+from zlayer.image.registry_transport import Answer, Readable, Request, Transport
 from zlayer.image.settings import HUB_ENDPOINT, RegistryHost, RegistrySettings, host_of, is_loopback
-from zlayer.model.errors import Corrupt, NotFound, Unavailable, ZlayerError
+from zlayer.model.errors import Corrupt, Failed, NotFound, Unavailable, ZlayerError
 
 MAX_MANIFEST = 4 * 1024 * 1024
 MAX_REDIRECTS = 10
@@ -41,10 +41,20 @@ class Fetched:
 
 
 class Registry:
-    """Reads one repository. Safe to use from several threads; they share its login and its connections."""
+    """One repository. Safe to use from several threads; they share its login and its connections.
+
+    `rights` are what a token is asked for: `pull`, `pull,push`, or nothing but who one is; `also` are further scopes.
+    """
 
     def __init__(
-        self, reference: Reference, settings: RegistrySettings, environ: Mapping[str, str], *, pause: Pause = wait
+        self,
+        reference: Reference,
+        settings: RegistrySettings,
+        environ: Mapping[str, str],
+        *,
+        rights: str = "pull",
+        also: tuple[str, ...] = (),
+        pause: Pause = wait,
     ) -> None:
         self.reference = reference
         self.settings = settings
@@ -52,12 +62,12 @@ class Registry:
         self._trust = settings.host(reference.domain)
         self._netloc = HUB_ENDPOINT if reference.domain == DOCKER_HUB else reference.domain
         self._transport = Transport(settings, environ)
-        self._scope = f"repository:{reference.path}:pull"
+        self._scope = " ".join((f"repository:{reference.path}:{rights}", *also)) if rights else ""
         self._base = ""
         self._base_lock = threading.Lock()
         self._auth = Authorizer(
             reference.domain,
-            lambda: credentials.find(reference.domain, reference.path, self._trust, environ),
+            lambda: credentials.find(reference.domain, reference.path, self._trust, environ, settings.auth_file),
             self._follow,
             trust=self._trust,
         )
@@ -68,6 +78,11 @@ class Registry:
     def patience(self) -> Patience:
         """A fresh count of tries, for one piece of work."""
         return Patience(self.settings, self._pause)
+
+    def ping(self) -> None:
+        """Whether it is a registry that lets us in. Errors: `Denied`, `Unavailable`, `Deadline`."""
+        domain = self.reference.domain
+        self.patience().call(domain, lambda: self.ask("GET", f"{self._find_base()}/v2/", {}).close())
 
     def manifest(self, locator: str) -> Fetched:
         """The manifest or index a tag or digest stands for, its digest verified.
@@ -94,10 +109,10 @@ class Registry:
         Raises transport faults as they are, for the caller counts the tries over the whole blob.
         """
         headers = {"Range": f"bytes={offset}-"} if offset else {}
-        return self._get("GET", f"blobs/{digest}", headers)
+        return self.ask("GET", f"blobs/{digest}", headers)
 
     def _manifest(self, locator: str) -> Fetched:
-        answer = self._get("GET", f"manifests/{locator}", {"Accept": ACCEPT})
+        answer = self.ask("GET", f"manifests/{locator}", {"Accept": ACCEPT})
         claimed, media_type = answer.header("Docker-Content-Digest"), answer.header("Content-Type")
         body = answer.body(MAX_MANIFEST)
         algorithm = locator.partition(":")[0] if is_digest(locator) else "sha256"
@@ -114,21 +129,34 @@ class Registry:
         )
 
     def _digest(self, locator: str) -> str:
-        answer = self._get("HEAD", f"manifests/{locator}", {"Accept": ACCEPT})
+        answer = self.ask("HEAD", f"manifests/{locator}", {"Accept": ACCEPT})
         answer.close()
         claimed = answer.header("Docker-Content-Digest")
         return claimed if is_digest(claimed) else self._manifest(locator).digest
 
-    def _get(self, method: str, rest: str, headers: Mapping[str, str]) -> Answer:
-        """An answered request with a good status; a 401 is met with a login, twice at most."""
-        url = f"{self._find_base()}/v2/{self.reference.path}/{rest}"
+    def ask(
+        self,
+        method: str,
+        rest: str,
+        headers: Mapping[str, str],
+        body: bytes | Callable[[], Readable] | None = None,
+        *,
+        good: Collection[int] = (200, 206),
+    ) -> Answer:
+        """An answered request with a good status; a 401 is met with a login, twice at most.
+
+        `rest` is below the repository, or a whole URL that the registry gave; one of another host gets no login.
+        """
+        base = self._find_base()
+        url = rest if "://" in rest else f"{base}/v2/{self.reference.path}/{rest}"
+        ours = urlsplit(url).netloc == urlsplit(base).netloc
         for last in (False, False, True):
-            authorization = self._auth.header(self._scope)
+            authorization = self._auth.header(self._scope) if ours else ""
             sent = {**headers, "Authorization": authorization} if authorization else headers
-            answer = self._follow(Request(method, url, self._trust, sent))
-            if answer.status in (200, 206):
+            answer = self._follow(Request(method, url, self._trust if ours else RegistryHost(), sent, body))
+            if answer.status in good:
                 return answer
-            if answer.status != 401 or last:
+            if answer.status != 401 or last or not ours:
                 raise self._refusal(answer)
             answer.close()
             self._auth.renew(answer, self._scope, authorization, url=url)
@@ -158,7 +186,7 @@ class Registry:
         for _ in range(MAX_REDIRECTS):
             answer = self._transport.send(request)
             target = answer.header("Location")
-            if answer.status not in (301, 302, 303, 307, 308) or not target or request.method == "POST":
+            if answer.status not in (301, 302, 303, 307, 308) or not target or request.method not in ("GET", "HEAD"):
                 return answer
             answer.close()
             request = self._redirected(request, urljoin(request.url, target))
@@ -199,6 +227,8 @@ class Registry:
         if status in RETRIED_STATUSES:
             hint = "the registry has trouble: try again later"
             return Unavailable(f"registry {domain} answered {status}{detail}", hint=hint, retry_after=wanted)
+        if code or status in (400, 405, 413, 415, 416):
+            return Failed(f"registry {domain} refuses it: {status}{detail}", hint="ask the registry's operator")
         return NotFound(f"registry {domain} answered {status}{detail}", hint="check that it is an OCI registry")
 
 

@@ -81,7 +81,10 @@ class Authorizer:
         self._tokens: dict[str, _Token] = {}
 
     def header(self, scope: str) -> str:
-        """What to send before being asked; empty while nothing is known. A token near its end is fetched anew."""
+        """What to send before being asked; empty while nothing is known. A token near its end is fetched anew.
+
+        Several scopes are separated by blanks.
+        """
         with self._lock:
             if self._bearer is None:
                 return self._basic
@@ -116,7 +119,7 @@ class Authorizer:
         else:
             tried = ", ".join(found.tried) if found else "settings"
             hint = (
-                f"log in with your container tool, or set username and password_file under"
+                f"zlayer login {self._domain}, or set username and password_file under"
                 f' [registries."{self._domain}"] in config.toml (looked in: {tried})'
             )
         return Denied(f"registry {self._domain} {what} ({status})", hint=hint)
@@ -170,10 +173,11 @@ class Authorizer:
     def _token_request(self, bearer: Challenge, scope: str, credential: Credential | None) -> Request:
         realm, query = bearer.params["realm"], {"service": bearer.params.get("service", ""), "scope": scope}
         query = {key: value for key, value in query.items() if value}
+        scopes = [("scope", one) for one in query.pop("scope", "").split()]
         if credential and credential.identity_token:
             form = {
                 "grant_type": "refresh_token", "client_id": CLIENT_ID,
-                "refresh_token": credential.identity_token, **query,
+                "refresh_token": credential.identity_token, "scope": scope, **query,
             }  # fmt: skip
             headers = {"Content-Type": "application/x-www-form-urlencoded"}
             return Request("POST", realm, self._trust, headers, urlencode(form).encode())
@@ -182,7 +186,7 @@ class Authorizer:
             query = {"account": credential.username, **query}
             headers["Authorization"] = _basic(credential)
         joint = "&" if "?" in realm else "?"
-        return Request("GET", realm + joint + urlencode(query), self._trust, headers)
+        return Request("GET", realm + joint + urlencode([*query.items(), *scopes]), self._trust, headers)
 
     def _token(self, body: bytes) -> _Token:
         try:

@@ -10,8 +10,9 @@ from __future__ import annotations
 import http.client
 import ssl
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Protocol
 from urllib.parse import urlsplit
 
 from zlayer import __version__
@@ -20,17 +21,29 @@ from zlayer.image.settings import RegistryHost, RegistrySettings
 from zlayer.model.errors import Corrupt, Invalid
 
 Key = tuple[str, str, RegistryHost]
+BLOCK = 256 * 1024
+"""Bytes of a streamed body per write to the socket."""
+
+
+class Readable(Protocol):
+    """What is sent as a body: read in blocks until it gives no more."""
+
+    def read(self, size: int = -1, /) -> bytes: ...
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One request. `url` is absolute; `trust` says how its certificate is judged."""
+    """One request. `url` is absolute; `trust` says how its certificate is judged.
+
+    A `body` that is a function opens the content, at its start, each time the request is sent; `headers` then have
+    its Content-Length.
+    """
 
     method: str
     url: str
     trust: RegistryHost
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
-    body: bytes | None = field(default=None, repr=False)
+    body: bytes | Callable[[], Readable] | None = field(default=None, repr=False)
 
 
 class Answer:
@@ -134,14 +147,18 @@ class Transport:
         self._pool.close()
 
     def send(self, request: Request) -> Answer:
-        """One exchange, without following redirects. A kept connection the server has dropped is replaced once."""
+        """One exchange, without following redirects. A kept connection the server has dropped is replaced once.
+
+        Not for a streamed body: some of it may have arrived, and counts.
+        """
         parts = urlsplit(request.url)
         key = (parts.scheme, parts.netloc, request.trust)
         if (kept := self._pool.take(key)) is not None:
             try:
                 return self._exchange(kept, key, request)
             except (ConnectionError, http.client.BadStatusLine, ssl.SSLEOFError):
-                pass
+                if callable(request.body):
+                    raise
         return self._exchange(self._connect(*key), key, request)
 
     def _exchange(self, connection: http.client.HTTPConnection, key: Key, request: Request) -> Answer:
@@ -153,7 +170,8 @@ class Transport:
             if proxy.authorization:
                 headers["Proxy-Authorization"] = proxy.authorization
         try:
-            connection.request(request.method, target, body=request.body, headers=headers)
+            body = request.body() if callable(request.body) else request.body
+            connection.request(request.method, target, body=body, headers=headers)
             response = connection.getresponse()
         except BaseException:
             connection.close()
@@ -174,6 +192,7 @@ class Transport:
             connection.close()
             raise
         connection.sock.settimeout(self._settings.stall_timeout)
+        connection.blocksize = BLOCK
         return connection
 
     def _connection(

@@ -47,6 +47,8 @@ class RegistrySettings:
     backoff_limit: float = 20.0
     downloads: int = 3
     extractions: int = 2
+    auth_file: str = ""
+    """Where `zlayer login` keeps what it was given, in the form of docker's config.json; the daemon's own, no key."""
 
     def host(self, domain: str) -> RegistryHost:
         """The settings of a registry, by the name references use for it."""
@@ -71,7 +73,7 @@ class RegistrySettings:
         values: dict[str, Any] = {}
         if "default_registry" in config:
             values["default_registry"] = config["default_registry"]
-        tunable = {f.name for f in fields(cls)} - {"default_registry", "hosts"}
+        tunable = {f.name for f in fields(cls)} - {"default_registry", "hosts", "auth_file"}
         values |= _table(config.get("pull", {}), "pull", tunable, problems)
         hosts = {}
         for name, table in dict(config.get("registries", {})).items():

@@ -1,4 +1,4 @@
-"""`python -m zlayer.image.worker`: does one pull in a process of its own, so hashing and unpacking stall nobody.
+"""`python -m zlayer.image.worker`: one job with images in a process of its own, so hashing and unpacking stall nobody.
 
 Protocol, JSON lines: one order on stdin, which then stays open; on stdout any number of
 `{"progress": [digest, phase, done, total]}`, then one `{"result": {...}}` or `{"error": problem document}`.
@@ -17,11 +17,12 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any, BinaryIO
 
-from zlayer.image.pull import pull
+from zlayer.image.pull_layer import Report
 from zlayer.image.pull_order import read_order
 from zlayer.model.errors import ZlayerError
 
-Send = Callable[[dict[str, Any]], None]  # Any: JSON documents
+Json = dict[str, Any]  # Any: a JSON document
+Send = Callable[[Json], None]
 
 
 def work(line: bytes, send: Send) -> None:
@@ -31,16 +32,38 @@ def work(line: bytes, send: Send) -> None:
         send({"progress": [digest, phase, done, total]})
 
     try:
-        send({"result": asdict(pull(read_order(line), os.environ, report))})
+        send({"result": _outcome(json.loads(line), report)})
     except ZlayerError as error:
         send({"error": error.document()})
+
+
+def _outcome(order: Json, report: Report) -> Json:
+    """Each job loads what it needs and no other."""
+    match order["job"]:
+        case "pull":
+            from zlayer.image.pull import pull
+
+            return asdict(pull(read_order(order), os.environ, report))
+        case "push":
+            from zlayer.image.push import push
+            from zlayer.image.push_order import PushOrder
+
+            return asdict(push(PushOrder.read(order), os.environ, report))
+        case "login":
+            from zlayer.image.login import check
+            from zlayer.image.login_order import LoginOrder
+
+            check(LoginOrder.read(order), os.environ)
+            return {}
+        case job:
+            raise ValueError(f"no job {job!r}")
 
 
 def sender(out: BinaryIO) -> Send:
     """One line per document, whole even when several threads send."""
     lock = threading.Lock()
 
-    def send(document: dict[str, Any]) -> None:  # Any: a JSON document
+    def send(document: Json) -> None:
         line = json.dumps(document, separators=(",", ":")).encode() + b"\n"
         with lock:
             out.write(line)

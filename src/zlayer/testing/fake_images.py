@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 
 import anyio
 
-from zlayer.image.contract import Image, ImageConfig, OnProgress
+from zlayer.image.contract import Image, ImageConfig, OnProgress, Progress, Pushed
 from zlayer.model.base import Bytes, Timestamp
 from zlayer.model.container import PullPolicy
-from zlayer.model.errors import Conflict, NotFound
+from zlayer.model.errors import Conflict, Denied, NotFound
+
+REFUSED = "wrong"
 
 
 def digest_of(text: str) -> str:
@@ -29,6 +31,8 @@ class FakeImages:
     config: ImageConfig = field(default_factory=lambda: ImageConfig(cmd=("serve",)))
     local: dict[str, Image] = field(default_factory=dict)
     downloads: Counter[str] = field(default_factory=Counter)
+    known: dict[str, str] = field(default_factory=dict)
+    """Logins: user names by registry. The password `REFUSED` is refused everywhere."""
 
     async def pull(
         self,
@@ -63,6 +67,39 @@ class FakeImages:
         self.fault(reference)
         _, _, pinned = reference.partition("@")
         return pinned or self.serves.get(reference) or digest_of(reference)
+
+    async def tag(self, source: str, target: str) -> Image:
+        image = replace(self._one(source), reference=target)
+        self.local[target] = image
+        return image
+
+    async def push(self, source: str, target: str = "", *, on_progress: OnProgress | None = None) -> Pushed:
+        image = self._one(source)
+        name = target or image.reference
+        self.fault(name)
+        if on_progress is not None:
+            on_progress(Progress(image.digest, "done", Bytes(1), Bytes(1)))
+        self.serves[name] = image.digest
+        return Pushed(name, image.digest, sent=1)
+
+    async def login(self, registry: str, username: str, password: str) -> str:
+        if password == REFUSED:
+            raise Denied(f"registry {registry} refused the credentials (401)", hint="check them")
+        self.known[registry] = username
+        return registry
+
+    async def logout(self, registry: str) -> str:
+        if self.known.pop(registry, None) is None:
+            raise NotFound(f"not logged in to {registry}")
+        return registry
+
+    async def logins(self) -> Mapping[str, str]:
+        return dict(self.known)
+
+    def _one(self, reference: str) -> Image:
+        if reference not in self.local:
+            raise NotFound(f"no image {reference}", hint="pull it")
+        return self.local[reference]
 
     async def find(self, reference: str) -> Image | None:
         return self.local.get(reference)

@@ -12,7 +12,7 @@ import jwt
 import pytest
 
 from zlayer.api.app import core_app, routes_of
-from zlayer.api.authorise import OPEN, READ, ROLES, TABLE, WRITE, Claims, permit
+from zlayer.api.authorise import ADMIN, OPEN, READ, ROLES, TABLE, WRITE, Claims, permit
 from zlayer.daemon import tokens
 from zlayer.model.base import Seconds
 from zlayer.model.errors import Denied
@@ -95,7 +95,7 @@ async def test_the_socket_is_trusted(stack: StackFactory) -> None:
 
 
 def test_the_table_says_what_it_means() -> None:
-    assert all(roles in (OPEN, READ, WRITE) for roles in TABLE.values())
+    assert all(roles in (OPEN, READ, WRITE, ADMIN) for roles in TABLE.values())
     assert all("admin" in roles for roles in TABLE.values() if roles)
     changing = [key for key, roles in TABLE.items() if key[0] in {"PUT", "DELETE", "WEBSOCKET"} and "reader" in roles]
     assert changing == []

@@ -142,7 +142,8 @@ def test_an_identity_token_is_traded_by_post() -> None:
     auth = authorizer(server, Credential("helper", identity_token="refresh"))
     renew(auth, REALM)
     request = server.requests[0]
-    form = parse_qs((request.body or b"").decode())
+    assert isinstance(request.body, bytes)
+    form = parse_qs(request.body.decode())
     assert (request.method, form["grant_type"], form["refresh_token"]) == ("POST", ["refresh_token"], ["refresh"])
     assert auth.header(SCOPE) == "Bearer a"
 

@@ -24,7 +24,7 @@ def order(root: Path, reference: str) -> PullOrder:
 
 def test_an_order_survives_the_pipe(tmp_path: Path) -> None:
     sent = order(tmp_path, "a/b")
-    assert read_order(json.dumps(order_document(sent)).encode()) == sent
+    assert read_order(json.loads(json.dumps(order_document(sent)))) == sent
 
 
 def test_errors_are_documents(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Images of this node: list, inspect, pull, remove."""
+"""Images of this node: list, inspect, pull, push, name, remove."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from zlayer.api.answer import answer, documented
 from zlayer.api.answers import Deleted, ImageDetails, ImageItem
 from zlayer.api.area import area
 from zlayer.api.authorise import V1
-from zlayer.api.bodies import PullBody
+from zlayer.api.bodies import PullBody, PushBody, TagBody
 from zlayer.api.oneoff import blob
-from zlayer.api.pulls import pull
+from zlayer.api.pulls import pull, push
 from zlayer.api.services import Api
 from zlayer.api.streams import NDJSON, Emit, Stream
 from zlayer.api.times import rfc3339
@@ -21,6 +21,7 @@ from zlayer.image.contract import Image, Progress
 from zlayer.model.errors import NotFound
 
 router = area(prefix=f"{V1}/images", tag="images")
+_PUSHED = {"type": "object", "description": "A blob's progress, then `{pushed}` or `{error}`"}
 _PULLED = {"type": "object", "description": "A blob's progress, then `{image}` or `{error}`"}
 
 
@@ -44,6 +45,27 @@ async def pull_image(api: Api, body: PullBody) -> Response:
         await emit({"image": image_item(image)})
 
     return Stream(produce, stopping=api.stopping)
+
+
+@router.post(
+    "/push",
+    summary="Push a local image to its registry, or under another name",
+    responses=documented(_PUSHED, media_type=NDJSON, what="Progress, line by line", errors=(422,)),
+)
+async def push_image(api: Api, body: PushBody) -> Response:
+    async def produce(emit: Emit) -> None:
+        async def tell(progress: Progress) -> None:
+            await emit(blob(progress))
+
+        pushed = await push(api.agent.images, body.reference, body.target, tell=tell)
+        await emit({"pushed": asdict(pushed)})
+
+    return Stream(produce, stopping=api.stopping)
+
+
+@router.post("/tag", summary="Give an image another name", responses=documented(ImageItem, errors=(404, 422)))
+async def tag_image(api: Api, body: TagBody) -> Response:
+    return answer(image_item(await api.agent.images.tag(body.source, body.target)))
 
 
 @router.get(

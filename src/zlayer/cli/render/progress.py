@@ -8,6 +8,7 @@ from zlayer.cli.render.times import size
 from zlayer.client.results import Deployment, ProgressEvent, PullProgress, ServiceSummary
 
 BAR = 24
+FINISHED = frozenset({"done", "exists", "mounted"})
 
 
 def bar(done: int, total: int, width: int = BAR) -> str:
@@ -17,11 +18,11 @@ def bar(done: int, total: int, width: int = BAR) -> str:
 
 
 def blob(progress: PullProgress) -> str:
-    """One blob of a pull as a line."""
+    """One blob of a pull or push as a line."""
     name = short(progress.digest)
-    if progress.phase in {"done", "exists"}:
-        return f"{name}  {'already here' if progress.phase == 'exists' else 'done'}"
-    if progress.phase == "downloading" and progress.total:
+    if progress.phase in FINISHED:
+        return f"{name}  {'already there' if progress.phase == 'exists' else progress.phase}"
+    if progress.phase in {"downloading", "uploading"} and progress.total:
         amount = f"{size(progress.done)} / {size(progress.total)}"
         return f"{name}  {bar(progress.done, progress.total)} {amount}"
     return f"{name}  {progress.phase}"
@@ -53,7 +54,7 @@ class Blobs:
         """One line per blob, the unfinished ones first when they do not all fit."""
         blobs = list(self._blobs.values())
         if len(blobs) > height:
-            blobs.sort(key=lambda each: each.phase in {"done", "exists"})
+            blobs.sort(key=lambda each: each.phase in FINISHED)
             blobs = blobs[:height]
         return [blob(each)[: width - 1] for each in blobs]
 

@@ -22,7 +22,7 @@ def test_a_blob_in_each_phase() -> None:
     assert progress.blob(at("waiting")) == "0123456789ab  waiting"
     assert progress.blob(at("downloading", 512, 1024)) == f"0123456789ab  [{'#' * 12}{'-' * 12}] 512 B / 1.0 KiB"
     assert progress.blob(at("done")) == "0123456789ab  done"
-    assert progress.blob(at("exists")) == "0123456789ab  already here"
+    assert progress.blob(at("exists")) == "0123456789ab  already there"
 
 
 def test_a_log_hears_of_changes_of_phase_only() -> None:

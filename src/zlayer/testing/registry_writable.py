@@ -1,0 +1,150 @@
+"""A registry made of Python on loopback that takes uploads, and misbehaves as told. For unit tests of pushes.
+
+with WritableRegistry() as registry:
+    registry.break_patch.append(70_000_000)   # the connection ends after so many bytes of that PATCH
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import TracebackType
+from urllib.parse import parse_qs, urlsplit
+
+
+class WritableRegistry:
+    """`blobs` by digest, whatever their repository; `manifests` by `repository:locator`; `requests` as they came.
+
+    `break_patch`: bytes after which each next PATCH breaks (what came counts). `forget`: uploads that are not known
+    any more after a break. `mountable`: repositories whose blobs may be mounted. `statuses` are answered to the next
+    requests of a method instead of the truth.
+    """
+
+    def __init__(self) -> None:
+        self.blobs: dict[str, bytes] = {}
+        self.manifests: dict[str, bytes] = {}
+        self.requests: list[tuple[str, str]] = []
+        self.break_patch: list[int] = []
+        self.forget = False
+        self.mountable: set[str] = set()
+        self.statuses: dict[str, list[int]] = {}
+        self.uploads: dict[str, bytearray] = {}
+        self.numbers = itertools.count()
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
+        self._server.daemon_threads = True
+        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05})
+
+    @property
+    def address(self) -> str:
+        return f"127.0.0.1:{self._server.server_address[1]}"
+
+    def count(self, method: str, where: str = "") -> int:
+        return sum(m == method and where in path for m, path in self.requests)
+
+    def __enter__(self) -> WritableRegistry:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+
+
+def _handler(owner: WritableRegistry) -> type[BaseHTTPRequestHandler]:  # noqa: C901  # a method per verb
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def handle(self) -> None:
+            if self.connection.recv(1, 2)[:1] != b"\x16":  # MSG_PEEK: a TLS client is turned away
+                super().handle()
+
+        def _begin(self) -> bool:
+            """Whether the truth is to be told."""
+            owner.requests.append((self.command, self.path))
+            waiting = owner.statuses.get(self.command, [])
+            if waiting:
+                self.rfile.read(int(self.headers.get("Content-Length", "0")))
+                self._answer(waiting.pop(0))
+                return False
+            return True
+
+        def do_HEAD(self) -> None:
+            if self._begin():
+                self._answer(200 if self.path.rpartition("/")[2] in owner.blobs else 404)
+
+        def do_GET(self) -> None:
+            if not self._begin():
+                return
+            upload = owner.uploads.get(self.path.rpartition("/")[2])
+            if self.path == "/v2/":
+                self._answer(200)
+            elif upload is None:
+                self._answer(404)
+            else:
+                self._answer(204, Location=self.path, Range=f"0-{max(0, len(upload) - 1)}")
+
+        def do_POST(self) -> None:
+            if not self._begin():
+                return
+            asked = parse_qs(urlsplit(self.path).query)
+            digest, source = asked.get("mount", [""])[0], asked.get("from", [""])[0]
+            if digest and source in owner.mountable and digest in owner.blobs:
+                self._answer(201, Location=f"/v2/x/blobs/{digest}")
+                return
+            name = f"u{next(owner.numbers)}"
+            owner.uploads[name] = bytearray()
+            self._answer(202, Location=f"{urlsplit(self.path).path}{name}")
+
+        def do_PATCH(self) -> None:
+            if not self._begin():
+                return
+            upload = owner.uploads[self.path.rpartition("/")[2]]
+            length = int(self.headers["Content-Length"])
+            if owner.break_patch:
+                upload += self.rfile.read(min(length, owner.break_patch.pop(0)))
+                if owner.forget:
+                    owner.uploads.clear()
+                self.close_connection = True
+                return
+            start = int(self.headers["Content-Range"].partition("-")[0])
+            if start != len(upload):
+                self.rfile.read(length)
+                self._answer(416)
+                return
+            upload += self.rfile.read(length)
+            self._answer(202, Location=self.path, Range=f"0-{len(upload) - 1}")
+
+        def do_PUT(self) -> None:
+            if not self._begin():
+                return
+            body = self.rfile.read(int(self.headers.get("Content-Length", "0")))
+            parts = urlsplit(self.path)
+            if "/manifests/" in parts.path:
+                repository, _, locator = parts.path.removeprefix("/v2/").rpartition("/manifests/")
+                owner.manifests[f"{repository}:{locator}"] = body
+                self._answer(201, **{"Docker-Content-Digest": f"sha256:{hashlib.sha256(body).hexdigest()}"})
+                return
+            whole = bytes(owner.uploads.pop(parts.path.rpartition("/")[2])) + body
+            [digest] = parse_qs(parts.query)["digest"]
+            good = digest == f"sha256:{hashlib.sha256(whole).hexdigest()}"
+            if good:
+                owner.blobs[digest] = whole
+            self._answer(201 if good else 400)
+
+        def _answer(self, status: int, **headers: str) -> None:
+            self.send_response(status)
+            for name, value in headers.items():
+                self.send_header(name, value)
+            if status != 204:
+                self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # the base's own name
+            """Quiet."""
+
+    return Handler
