@@ -15,7 +15,7 @@ from zlayer.agent.perform import Machine, Steps, pause
 from zlayer.agent.status import Mood, StatusWriter, status_of
 from zlayer.model.base import Seconds, Timestamp
 from zlayer.model.errors import Deadline, Exhausted, NotFound, Unavailable, ZlayerError
-from zlayer.model.instance import ONE_OFF, Instance, InstanceStatus
+from zlayer.model.instance import ONE_OFF, Instance, InstanceStatus, State
 from zlayer.plan.backoff import delay
 from zlayer.plan.lifecycle import Do, Position, Rest, Stage, Verb, next_step
 from zlayer.runtime.contract import Exit
@@ -233,7 +233,7 @@ class InstanceLoop:
 
             group.start_soon(until_unwanted)
             group.start_soon(self._tell_pull)
-            self.shop.writer.put(self._status())
+            self.shop.writer.put(self._status(), urgent=False)
             try:
                 done = await self.steps.perform(verb, self.instance, self.record)
             except (ZlayerError, OSError) as caught:  # raised below: a task group would wrap it
@@ -376,8 +376,15 @@ class InstanceLoop:
         status = self._status()
         if status != self._told:
             self._told = status
-            number = self.shop.writer.put(status)
+            number = self.shop.writer.put(status, urgent=self._urgent(status))
             self._end_told = self._end_told or (number if status.state.ended else 0)
+
+    def _urgent(self, status: InstanceStatus) -> bool:
+        """Whether somebody may wait for it: not for steps on the way, nor for the start of what has a client at it."""
+        assert self.instance is not None
+        if status.state in (State.PREPARING, State.CREATED):
+            return bool(status.reason)
+        return status.state.ended or not self.instance.await_attach
 
     def _status(self) -> InstanceStatus:
         assert self.instance is not None

@@ -43,15 +43,29 @@ class Derived(Generic[T]):
     trouble: tuple[str, ...] = ()
 
 
+Parts = tuple[object, ...]
+
+
+def of_deployments(picture: Picture) -> Parts:
+    """All that tables are made of. Pictures share what did not change, so the same objects make the same table.
+
+    One-off runs are in none of them.
+    """
+    groups = (picture.instances.get(name) for name in picture.deployments)
+    own = (picture.deployments, picture.networks, picture.ports, picture.certificates, picture.orders)
+    return (*own, *groups)
+
+
 @dataclass(frozen=True, slots=True)
 class Plane(Generic[T]):
     """`derive` is pure but for the clock; `apply` returns when the table is in force. `disturbed` returns when
-    somebody else has changed what was applied."""
+    somebody else has changed what was applied. While `made_of` gives the same objects, nothing is derived anew."""
 
     name: str
     derive: Callable[[Picture], Derived[T]]
     apply: Callable[[T], Awaitable[None]]
     disturbed: Callable[[], Awaitable[None]] | None = None
+    made_of: Callable[[Picture], Parts] = of_deployments
 
 
 class PlaneLoop(Generic[T]):
@@ -69,17 +83,20 @@ class PlaneLoop(Generic[T]):
         self._woken = anyio.Event()
         self._moved = anyio.Event()
         self._failures = 0
+        self._parts: Parts = ()
+        self._derived: Derived[T] | None = None
 
     async def run(self) -> None:
         async with anyio.create_task_group() as tasks:
             if self._plane.disturbed is not None:
                 tasks.start_soon(self._listen, self._plane.disturbed)
+            tasks.start_soon(self._follow, self._view.revision)
             while True:
                 self._woken = anyio.Event()
                 seen = self._view.revision
                 began = anyio.current_time()
                 try:
-                    derived = self._plane.derive(self._view.picture())
+                    derived = self._look(self._view.picture())
                 except Exception as error:
                     log.exception("traffic.defect", plane=self.name, error=str(error))
                     pause: float | None = self._failed(str(error))
@@ -87,8 +104,25 @@ class PlaneLoop(Generic[T]):
                 else:
                     gap = max(GAP, REST * (anyio.current_time() - began))
                     pause = await self._bring(derived, seen)
-                await self._rest(seen, pause)
+                with anyio.move_on_after(pause):
+                    await self._woken.wait()
                 await anyio.sleep(max(0.0, began + gap - anyio.current_time()))
+
+    def _look(self, picture: Picture) -> Derived[T]:
+        """What the picture means; the same as last time when it is made of the same, and it is not time to look."""
+        parts, last = self._plane.made_of(picture), self._derived
+        same = len(parts) == len(self._parts) and all(a is b for a, b in zip(parts, self._parts, strict=True))
+        if last is not None and same and (last.wake_at is None or anyio.current_time() < last.wake_at):
+            return last
+        self._derived = None
+        self._derived, self._parts = self._plane.derive(picture), parts
+        return self._derived
+
+    async def _follow(self, seen: int) -> None:
+        """Whatever moves in the store after `seen` wakes the loop."""
+        while True:
+            seen = await self._view.moved(seen)
+            self._woken.set()
 
     async def without(self, instance_id: str, revision: int) -> None:
         """Returns once a table of `revision` or later is in force, and the instance is not in it."""
@@ -146,18 +180,6 @@ class PlaneLoop(Generic[T]):
         if reason:
             self._moved.set()
             self._moved = anyio.Event()
-
-    async def _rest(self, seen: int, pause: float | None) -> None:
-        """Until the store has moved, the plane was disturbed, or the pause is over."""
-        with anyio.move_on_after(pause):
-            async with anyio.create_task_group() as waiting:
-
-                async def until(call: Awaitable[object]) -> None:
-                    await call
-                    waiting.cancel_scope.cancel()
-
-                waiting.start_soon(until, self._view.moved(seen))
-                waiting.start_soon(until, self._woken.wait())
 
     async def _listen(self, disturbed: Callable[[], Awaitable[None]]) -> None:
         failures = 0

@@ -1,7 +1,8 @@
 """What the agent tells the store: derived from a record, written coalesced.
 
 An instance that changes three times while one commit is under way is written once, with its last state; an outage of
-the store delays what others see and never a step of the machine.
+the store delays what others see and never a step of the machine. What nobody waits for (a container is being made,
+an event) lingers a moment, and mostly goes with what somebody does.
 """
 
 from __future__ import annotations
@@ -69,6 +70,10 @@ def status_of(instance: Instance, record: Record, mood: Mood, *, node: str, runt
     )
 
 
+LINGER = 0.05
+"""Seconds that what is not urgent waits for company."""
+
+
 class StatusWriter:
     """One commit at a time; everything that arrives meanwhile goes into the next."""
 
@@ -77,35 +82,48 @@ class StatusWriter:
         self._clock = clock
         self._pending: dict[str, bytes] = {}
         self._events: dict[str, bytes] = {}
-        self._wake = anyio.Event()
+        self._arrived = anyio.Event()
+        self._urgent = False
+        self._oldest: float | None = None
+        """When the first of what is queued came, by the event loop's clock."""
         self._sequence = 0
         self._given = 0
         self._durable = 0
         self._progress = anyio.Event()
 
-    def put(self, status: InstanceStatus) -> int:
+    def put(self, status: InstanceStatus, *, urgent: bool = True) -> int:
         """Queue a status; its number, for `committed`."""
         self._pending[keys.status(status.id)] = encode(status)
-        return self._take()
+        return self._take(urgent=urgent)
 
     def register(self, node: Node) -> None:
         """Queue this node's document: a full disk must not keep a daemon from adopting what runs."""
         self._pending[keys.node(node.id)] = encode(node)
-        self._take()
+        self._take(urgent=True)
 
     async def committed(self, number: int) -> None:
         """Returns once the store has what was put under that number, or something newer of the same instance."""
         while self._durable < number:
+            self._hurry()
             await self._progress.wait()
 
     async def flush(self) -> None:
         """Returns once the store has everything that was queued so far."""
         await self.committed(self._given)
 
-    def _take(self) -> int:
+    def _take(self, *, urgent: bool) -> int:
         self._given += 1
-        self._wake.set()
+        if self._oldest is None:
+            self._oldest = anyio.current_time()
+        if urgent:
+            self._hurry()
+        else:
+            self._arrived.set()
         return self._given
+
+    def _hurry(self) -> None:
+        self._urgent = True
+        self._arrived.set()
 
     def event(self, kind: str, instance: Instance, message: str, node: str) -> None:
         """Queue an event. Its key sorts by time; the sequence keeps two of one instant apart."""
@@ -119,13 +137,13 @@ class StatusWriter:
     def _keep(self, event: Event) -> None:
         self._sequence += 1
         self._events[f"{keys.EVENTS}{int(event.at * 1e6):020d}-{event.node}-{self._sequence}"] = encode(event)
-        self._take()
+        self._take(urgent=False)
 
     async def run(self) -> None:
         failures = 0
         while True:
-            await self._wake.wait()
-            self._wake = anyio.Event()
+            await self._due()
+            self._urgent, self._oldest = False, None
             batch, self._pending = self._pending, {}
             events, self._events = self._events, {}
             given = self._given
@@ -142,5 +160,16 @@ class StatusWriter:
                 log.warning("status.write_failed", error=error.message, hint=error.hint, failures=failures)
                 self._pending = {**batch, **self._pending}
                 self._events = {**events, **self._events}
-                self._wake.set()
+                self._oldest = anyio.current_time()
+                self._hurry()
                 await anyio.sleep(delay(failures, "status", first=0.1, limit=5.0))
+
+    async def _due(self) -> None:
+        """Returns when something is urgent, or has waited long enough."""
+        while not self._urgent:
+            left = None if self._oldest is None else self._oldest + LINGER - anyio.current_time()
+            if left is not None and left <= 0:
+                return
+            with anyio.move_on_after(left):
+                await self._arrived.wait()
+            self._arrived = anyio.Event()

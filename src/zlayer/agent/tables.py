@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from zlayer.agent.planes import Derived, Plane
+from zlayer.agent.planes import Derived, Parts, Plane, of_deployments
 from zlayer.model.addressing import address6, gateway
 from zlayer.model.fabric import Subnet
 from zlayer.model.instance import Deployment, Node
@@ -132,7 +132,10 @@ def names_plane(node: Node, server: NameServer, upstreams: Callable[[], tuple[st
         listen = {name: home.listen for name, home in here.items()}
         return Derived(zone(known, listen, upstreams=upstreams(), revision=picture.revision), ready_ids(picture))
 
-    return Plane("names", derive, server.apply)
+    def made_of(picture: Picture) -> Parts:
+        return (*upstreams(), *of_deployments(picture))
+
+    return Plane("names", derive, server.apply, made_of=made_of)
 
 
 def _names(deployment: Deployment, group: Mapping[str, Seen] | None, home: Home | None) -> Names:

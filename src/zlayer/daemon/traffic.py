@@ -53,7 +53,7 @@ def assemble(node: Node, view: View, carriers: Carriers) -> Traffic:
     planes: list[Plane[Any]] = [  # Any: each has its own table
         network_plane(node, carriers.network, on_trial),
         routes_plane(node, carriers.proxy, carriers.sealer.unseal, carriers.acme_port),
-        names_plane(node, carriers.names, upstreams),
+        names_plane(node, carriers.names, Upstreams()),
     ]
     drain = Drain(_proxied(carriers.proxy), forwarded(view, carriers.network))
     return Traffic(view, planes, drain, carriers.proxy)
@@ -71,12 +71,27 @@ def _proxied(proxy: Proxy) -> Callable[[Collection[str]], Awaitable[Mapping[str,
     return count
 
 
-def upstreams(path: Path = RESOLV) -> tuple[str, ...]:
-    """The host's own resolvers, loopback ones too: the name server stands where they answer."""
-    try:
-        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return ()
+class Upstreams:
+    """The host's own resolvers, loopback ones too: the name server stands where they answer. Read when they change."""
+
+    def __init__(self, path: Path = RESOLV) -> None:
+        self._path = path
+        self._stamp: tuple[int, int] | None = None
+        self._found: tuple[str, ...] = ()
+
+    def __call__(self) -> tuple[str, ...]:
+        try:
+            status = self._path.stat()
+            stamp = (status.st_ino, status.st_mtime_ns)
+            if stamp != self._stamp:
+                self._found, self._stamp = _nameservers(self._path), stamp
+        except OSError:
+            self._found, self._stamp = (), None
+        return self._found
+
+
+def _nameservers(path: Path) -> tuple[str, ...]:
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
     return tuple(
         words[1].split("%")[0] for line in lines if (words := line.split())[:1] == ["nameserver"] and words[1:]
     )

@@ -14,10 +14,13 @@ from zlayer.model.fabric import Subnet
 
 BLOCK = 26
 """Prefix of a block: 61 containers. A pool that is smaller is one block."""
+KEPT = 4096
+"""Answers kept of each question: text becomes numbers slowly, and the same few blocks are asked about all day."""
 RESERVED = 3
 """Addresses of a block that no container gets: its own, the gateway's, the broadcast."""
 
 
+@lru_cache(KEPT)
 def block_prefix(pool: str) -> int:
     return max(BLOCK, IPv4Network(pool).prefixlen)
 
@@ -26,28 +29,33 @@ def block_count(pool: str) -> int:
     return 1 << (block_prefix(pool) - IPv4Network(pool).prefixlen)
 
 
+@lru_cache(KEPT)
 def block(pool: str, number: int) -> str:
     """Block `number` of the pool, in CIDR form."""
     prefix = block_prefix(pool)
     return f"{IPv4Network(pool).network_address + (number << (32 - prefix))}/{prefix}"
 
 
+@lru_cache(KEPT)
 def block_number(pool: str, block: str) -> int:
     first = int(IPv4Network(block).network_address) - int(IPv4Network(pool).network_address)
     return first >> (32 - block_prefix(pool))
 
 
+@lru_cache(KEPT)
 def within(pool: str, block: str) -> bool:
     """Whether `block` is a block of the pool: another pool's are worth nothing here."""
     inner = IPv4Network(block)
     return inner.prefixlen == block_prefix(pool) and inner.subnet_of(IPv4Network(pool))
 
 
+@lru_cache(KEPT)
 def block6(prefix6: str, number: int) -> str:
     """The /64 that goes with block `number`."""
     return f"{IPv6Network(prefix6).network_address + (number << 64)}/64"
 
 
+@lru_cache(KEPT)
 def gateway(block: str) -> str:
     """The first usable address of an IPv4 or IPv6 block: the bridge's."""
     if ":" in block:

@@ -27,6 +27,8 @@ RTMGRP_LINK, RTMGRP_IPV4_IFADDR, RTMGRP_IPV4_ROUTE, RTMGRP_IPV6_IFADDR, RTMGRP_I
 GROUPS = RTMGRP_LINK | RTMGRP_IPV4_IFADDR | RTMGRP_IPV4_ROUTE | RTMGRP_IPV6_IFADDR | RTMGRP_IPV6_ROUTE
 DATAGRAM = 65536
 BUFFER = 1 << 20
+LULL = 0.25
+"""Seconds between something that happened to a veth and the look at it."""
 
 
 class Watch:
@@ -42,6 +44,7 @@ class Watch:
         self._heard = asyncio.Event()
         self._sockets = [_listen(socket.NETLINK_ROUTE, GROUPS), _listen(NETLINK_NETFILTER, 1 << (RTNLGRP_NFTABLES - 1))]
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._lull: asyncio.TimerHandle | None = None
 
     async def stirred(self) -> None:
         """Returns when something of ours may have been changed since the last call."""
@@ -57,6 +60,8 @@ class Watch:
         return taken
 
     def close(self) -> None:
+        if self._lull is not None:
+            self._lull.cancel()
         for one in self._sockets:
             if self._loop is not None and not self._loop.is_closed():
                 self._loop.remove_reader(one)
@@ -64,8 +69,26 @@ class Watch:
 
     def _routes(self) -> None:
         for kind, payload in self._read(self._sockets[0]):
-            if self._concerns(kind, payload):
+            if not self._concerns(kind, payload):
+                continue
+            if self._only_veth(kind, payload):
+                self._later()
+            else:
                 self._heard.set()
+
+    def _only_veth(self, kind: int, payload: bytes) -> bool:
+        if kind not in (links.RTM_NEWLINK, links.RTM_DELLINK):
+            return False
+        return links.as_link(payload).name.startswith(self._prefixes[1])
+
+    def _later(self) -> None:
+        """Veths come and go with every container, mostly by our own doing: one look for many."""
+        if self._lull is None and self._loop is not None:
+            self._lull = self._loop.call_later(LULL, self._hear)
+
+    def _hear(self) -> None:
+        self._lull = None
+        self._heard.set()
 
     def _concerns(self, kind: int, payload: bytes) -> bool:
         match kind:

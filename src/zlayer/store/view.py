@@ -81,6 +81,8 @@ class Picture:
 class _Tables:
     documents: dict[str, dict[str, Any]] = field(default_factory=lambda: {prefix: {} for prefix in _KINDS})
     modified: dict[str, int] = field(default_factory=dict)
+    copies: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Of `documents`, as pictures have them: the same object for as long as nothing of its kind changes."""
     groups: dict[str, dict[str, Seen]] = field(default_factory=dict)
     dirty: set[str] = field(default_factory=set)
     """Deployments with a change since someone last took the set."""
@@ -91,6 +93,7 @@ class _Tables:
             return
         name = item.key.removeprefix(prefix)
         self.documents[prefix][name] = read(_KINDS[prefix], item)
+        self.copies.pop(prefix, None)
         self.modified[item.key] = item.modified
         self._join(prefix, name)
 
@@ -100,6 +103,7 @@ class _Tables:
             return
         name = key.removeprefix(prefix)
         old = self.documents[prefix].pop(name, None)
+        self.copies.pop(prefix, None)
         self.modified.pop(key, None)
         if prefix == keys.INSTANCES and old is not None:
             self.dirty.add(old.deployment)
@@ -110,6 +114,11 @@ class _Tables:
                 self.groups.pop(old.deployment, None)
         else:
             self._join(prefix, name)
+
+    def all(self, prefix: str) -> dict[str, Any]:
+        if prefix not in self.copies:
+            self.copies[prefix] = dict(self.documents[prefix])
+        return self.copies[prefix]
 
     def _join(self, prefix: str, name: str) -> None:
         if prefix == keys.DEPLOYMENTS:
@@ -153,17 +162,17 @@ class View:
 
     def picture(self) -> Picture:
         if self._picture is None:
-            documents = self._tables.documents
+            every = self._tables.all
             self._picture = Picture(
                 revision=self.revision,
-                deployments=dict(documents[keys.DEPLOYMENTS]),
+                deployments=every(keys.DEPLOYMENTS),
                 instances=dict(self._tables.groups),
-                nodes=dict(documents[keys.NODES]),
-                addresses=dict(documents[keys.ADDRESSES]),
-                networks=dict(documents[keys.NETWORKS]),
-                ports=dict(documents[keys.PORTS]),
-                certificates=dict(documents[keys.CERTIFICATES]),
-                orders=dict(documents[keys.ORDERS]),
+                nodes=every(keys.NODES),
+                addresses=every(keys.ADDRESSES),
+                networks=every(keys.NETWORKS),
+                ports=every(keys.PORTS),
+                certificates=every(keys.CERTIFICATES),
+                orders=every(keys.ORDERS),
             )
         return self._picture
 

@@ -9,11 +9,13 @@ import anyio
 
 from zlayer.agent.planes import Derived, Plane, PlaneLoop
 from zlayer.model import keys
+from zlayer.model.base import Timestamp
 from zlayer.model.errors import Conflict, Unavailable
+from zlayer.model.instance import Instance
 from zlayer.store.documents import encode
 from zlayer.store.memory import MemoryStore
 from zlayer.store.view import Picture, View
-from zlayer.testing.builders import deployment, service
+from zlayer.testing.builders import container, deployment, service
 from zlayer.testing.clock import run
 
 Names = tuple[str, ...]
@@ -27,10 +29,12 @@ class Applied:
     told: list[tuple[str, str]] = field(default_factory=list)
     refuse: list[Exception] = field(default_factory=list)
     stumble: list[Exception] = field(default_factory=list)
+    looks: int = 0
     pause: float | None = None
     shake: anyio.Event = field(default_factory=anyio.Event)
 
     def derive(self, picture: Picture) -> Derived[Names]:
+        self.looks += 1
         if self.stumble:
             raise self.stumble.pop(0)
         wake = None if self.pause is None else anyio.current_time() + self.pause
@@ -82,6 +86,36 @@ def test_what_changes_nothing_is_not_applied_again() -> None:
         revision = await store.commit({"/events/1": b"{}"})
         await loop.without("shop", revision)
         assert applied.tables == [()]
+
+    follow(test)
+
+
+def test_what_no_table_is_made_of_is_not_looked_at() -> None:
+    async def test(applied: Applied, loop: PlaneLoop[Names], store: MemoryStore) -> None:
+        await put(store, "shop")
+        await anyio.sleep(1)
+        before = applied.looks
+        for number in range(5):
+            one = Instance(
+                id=f"run-run-1-aaaaaa{number}", deployment="run", service="run", slot=1, spec=container(),
+                digest="x", revision=1, created_at=Timestamp(0),
+            )  # fmt: skip
+            revision = await store.commit({keys.instance(one.id): encode(one), f"/events/{number}": b"{}"})
+            await loop.reached(revision)
+        assert applied.looks == before
+        await put(store, "shop")
+        await anyio.sleep(1)
+        assert applied.looks == before + 1
+
+    follow(test)
+
+
+def test_it_looks_again_when_it_is_time_though_nothing_has_changed() -> None:
+    async def test(applied: Applied, loop: PlaneLoop[Names], store: MemoryStore) -> None:
+        applied.pause = 10.0
+        await put(store, "shop")
+        await anyio.sleep(35)
+        assert 4 <= applied.looks <= 6
 
     follow(test)
 

@@ -113,8 +113,7 @@ async def test_hanging_up_leaves_what_was_not(stack: StackFactory) -> None:
         async with s.client.open("POST", RUN, IMAGE) as run:
             assert (await run.line())["event"] == "created"
             assert (await run.line())["event"] == "output"
-        [row] = s.views.instances("_run")
-        assert row["state"] == "running"
+        await s.until(lambda: [row["state"] for row in s.views.instances("_run")] == ["running"])
 
 
 async def test_hanging_up_before_it_started_removes_it_in_any_case(stack: StackFactory) -> None:
@@ -132,7 +131,7 @@ async def test_a_stopping_daemon_ends_the_stream_and_leaves_the_container(stack:
             assert (await run.line())["event"] == "output"
             s.services.stopping.set()
             assert (await run.line())["error"]["code"] == "unavailable"
-        assert s.views.instances("_run")[0]["state"] == "running"
+        await s.until(lambda: [row["state"] for row in s.views.instances("_run")] == ["running"])
 
 
 async def test_detached_it_ends_once_it_runs(stack: StackFactory) -> None:

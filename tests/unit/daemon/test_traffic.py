@@ -15,9 +15,13 @@ from zlayer.store.view import Picture
 )  # fmt: skip
 def test_other_names_are_asked_of_the_hosts_servers(tmp_path: Path, text: str, found: tuple[str, ...]) -> None:
     path = tmp_path / "resolv.conf"
-    assert traffic.upstreams(path) == ()
+    upstreams = traffic.Upstreams(path)
+    assert upstreams() == ()
     path.write_text(text)
-    assert traffic.upstreams(path) == found
+    assert upstreams() == found
+    assert upstreams() is upstreams()
+    path.unlink()
+    assert upstreams() == ()
 
 
 def test_nobody_is_on_trial_where_there_is_nobody() -> None:

@@ -1,0 +1,80 @@
+"""The status writer in virtual time: what is urgent goes at once, what is not waits for company, never for long."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+import anyio
+
+from zlayer.agent.status import LINGER, StatusWriter
+from zlayer.model import keys
+from zlayer.model.base import Timestamp
+from zlayer.model.instance import Instance, InstanceStatus, State
+from zlayer.store.memory import MemoryStore
+from zlayer.testing.builders import container, status
+from zlayer.testing.clock import run
+
+
+def one(name: str = "a") -> Instance:
+    return Instance(
+        id=f"shop-web-1-{name}", deployment="shop", service="web", slot=1, spec=container(), digest="x", revision=1,
+        created_at=Timestamp(0),
+    )  # fmt: skip
+
+
+def at(state: State, name: str = "a") -> InstanceStatus:
+    return status(one(name), state)
+
+
+def writing(test: Callable[[StatusWriter, MemoryStore], Awaitable[None]]) -> None:
+    async def body() -> None:
+        async with MemoryStore() as store, anyio.create_task_group() as tasks:
+            writer = StatusWriter(store, lambda: 0.0)
+            tasks.start_soon(writer.run)
+            await test(writer, store)
+            tasks.cancel_scope.cancel()
+
+    run(body)
+
+
+async def commits(store: MemoryStore) -> int:
+    return (await store.list(keys.STATUS)).revision
+
+
+def test_steps_on_the_way_go_with_what_is_urgent() -> None:
+    async def test(writer: StatusWriter, store: MemoryStore) -> None:
+        before = await commits(store)
+        writer.put(at(State.PREPARING), urgent=False)
+        writer.event("instance.started", one(), "", "n1")
+        await anyio.sleep(LINGER / 2)
+        assert await commits(store) == before
+        await writer.committed(writer.put(at(State.EXITED)))
+        assert await commits(store) == before + 1
+        [item] = (await store.list(keys.STATUS)).items
+        assert b'"exited"' in item.value
+        assert len((await store.list(keys.EVENTS)).items) == 1
+
+    writing(test)
+
+
+def test_nothing_lingers_for_long() -> None:
+    async def test(writer: StatusWriter, store: MemoryStore) -> None:
+        for number in range(10):
+            writer.put(at(State.PREPARING, f"n{number}"), urgent=False)
+            await anyio.sleep(LINGER / 4)
+        assert len((await store.list(keys.STATUS)).items) >= 5
+        await anyio.sleep(LINGER * 2)
+        assert len((await store.list(keys.STATUS)).items) == 10
+
+    writing(test)
+
+
+def test_who_waits_is_not_kept_waiting() -> None:
+    async def test(writer: StatusWriter, store: MemoryStore) -> None:
+        began = anyio.current_time()
+        await writer.committed(writer.put(at(State.PREPARING), urgent=False))
+        writer.event("x", one(), "", "n1")
+        await writer.flush()
+        assert anyio.current_time() - began < LINGER / 2
+
+    writing(test)
