@@ -10,6 +10,7 @@ from zlayer.agent.status import LINGER, StatusWriter
 from zlayer.model import keys
 from zlayer.model.base import Timestamp
 from zlayer.model.instance import Instance, InstanceStatus, State
+from zlayer.store.documents import decoder
 from zlayer.store.memory import MemoryStore
 from zlayer.testing.builders import container, status
 from zlayer.testing.clock import run
@@ -51,7 +52,7 @@ def test_steps_on_the_way_go_with_what_is_urgent() -> None:
         await writer.committed(writer.put(at(State.EXITED)))
         assert await commits(store) == before + 1
         [item] = (await store.list(keys.STATUS)).items
-        assert b'"exited"' in item.value
+        assert decoder(InstanceStatus)(item.value).state is State.EXITED
         assert len((await store.list(keys.EVENTS)).items) == 1
 
     writing(test)
