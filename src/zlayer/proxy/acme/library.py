@@ -176,6 +176,10 @@ class LibraryAcme:
 class _Empty(JSONObjectWithFields):
     """`{}`: what a challenge is answered with (RFC 8555, 7.5.1)."""
 
+    def __bool__(self) -> bool:
+        """The library signs an empty text for what is false, and a mapping without fields is: that answers nothing."""
+        return True
+
 
 def _jwk(key: Secret) -> JWKEC:
     loaded = serialization.load_pem_private_key(key.reveal().encode(), password=None)
