@@ -14,5 +14,6 @@ from zlayer.proxy.certs import pem
 def test_a_challenge_is_answered_with_an_empty_object_and_not_with_nothing() -> None:
     """POST-as-GET of a challenge asks how it is and starts nothing: an order would stay pending for ever."""
     network = client.ClientNetwork(key=_jwk(pem.new_key()), alg=ES256)
-    signed = json.loads(network._wrap_in_jws(_Empty(), "bm9uY2U", "https://ca.test/challenge/1"))
+    nonce = b"nonce"
+    signed = json.loads(network._wrap_in_jws(_Empty(), nonce, "https://ca.test/1"))  # type: ignore[arg-type] # not text
     assert signed["payload"] == "e30"
