@@ -76,7 +76,7 @@ class Records:
 
     async def mark(self, mark: Mark) -> None:
         def marked(found: StoredCertificate | None) -> StoredCertificate | None:
-            changes = {"note": mark.note, "unused_since": mark.unused_since}
+            changes = {"note": mark.note, "unused_since": mark.unused_since, "users": mark.users}
             return found.model_copy(update=changes) if found is not None else None
 
         await self._write(mark.name, marked)

@@ -63,6 +63,8 @@ class StoredCertificate(Document):
     """When a user last asked for a new one."""
     note: str = ""
     """What a user should know though nothing failed."""
+    users: tuple[str, ...] = ()
+    """Backends it is for, or was for last: it stands in while the one they are to have instead is not there yet."""
     unused_since: Timestamp | None = None
     """No endpoint wants it any more; forgotten after a while."""
 

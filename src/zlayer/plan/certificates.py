@@ -57,6 +57,7 @@ class Mark:
     name: str
     note: str
     unused_since: Timestamp | None
+    users: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,18 +97,31 @@ def decide(
 ) -> Decision:
     """Everything that is due now, by name. Nothing is due when the stored certificates are what is wanted."""
     draft, by_name = _Draft(), {need.name: need for need in wanted}
+    waiting = frozenset(user for name, need in by_name.items() if not _usable(stored.get(name)) for user in need.users)
     for name, need in sorted(by_name.items()):
-        _of_need(draft, need, stored.get(name), orders.get(name), now)
+        document = stored.get(name)
+        if document is not None:
+            _of_users(draft, need, document, waiting)
+        _of_need(draft, need, document, orders.get(name), now)
     for name, document in sorted(stored.items()):
         if name not in by_name:
-            _of_unused(draft, document, now)
+            _of_unused(draft, document, waiting, now)
     draft.actions += [Abandon(name) for name in sorted(orders) if name not in by_name]
     return Decision(tuple(draft.actions), min(draft.wakes, default=None))
 
 
+def _usable(document: StoredCertificate | None) -> bool:
+    return document is not None and document.usable
+
+
+def _of_users(draft: _Draft, need: Need, document: StoredCertificate, waiting: frozenset[str]) -> None:
+    """Who left for a certificate that is not there yet is served with this one until it is."""
+    users = tuple(sorted({*need.users, *waiting.intersection(document.users)})) if document.usable else ()
+    if (document.unused_since, document.note, document.users) != (None, need.note, users):
+        draft.actions.append(Mark(need.name, need.note, None, users))
+
+
 def _of_need(draft: _Draft, need: Need, document: StoredCertificate | None, order: Order | None, now: float) -> None:
-    if document is not None and (document.unused_since is not None or document.note != need.note):
-        draft.actions.append(Mark(need.name, need.note, None))
     reason = "" if need.problem else due(need, document, now)
     if order is not None and (not reason or not _fits(order, need, now)):
         draft.actions.append(Abandon(need.name))
@@ -156,11 +170,13 @@ def _fits(order: Order, need: Need, now: float) -> bool:
     return wanted and now - order.started_at < ORDER_LIFE
 
 
-def _of_unused(draft: _Draft, document: StoredCertificate, now: float) -> None:
+def _of_unused(draft: _Draft, document: StoredCertificate, waiting: frozenset[str], now: float) -> None:
     if not document.usable:
         draft.actions.append(Forget(document.name))
     elif document.unused_since is None:
-        draft.actions.append(Mark(document.name, document.note, Timestamp(now)))
+        draft.actions.append(Mark(document.name, document.note, Timestamp(now), document.users))
+    elif waiting.intersection(document.users):
+        return
     elif now >= document.unused_since + KEEP_UNUSED:
         draft.actions.append(Forget(document.name))
     else:
@@ -188,6 +204,7 @@ def after_success(
         tried_at=Timestamp(now),
         asked_at=before.asked_at if before is not None else Timestamp(0),
         note=need.note,
+        users=tuple(sorted({*need.users, *(before.users if before is not None else ())})),
     )
 
 

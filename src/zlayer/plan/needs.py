@@ -160,10 +160,10 @@ def table_certificates(
     """What the proxy's table is to hold, and in words which keys could not be read. Deterministic.
 
     `unseal(sealed, key)` opens a private key that was sealed for the store key `key`, and raises of the error tree.
-    An endpoint whose certificate is not there yet has no choice. Expired ones are served: a client that looks the
-    other way is better off than one that finds nothing.
+    An endpoint whose certificate is not there yet keeps the one it had; without one it has no choice. Expired ones
+    are served: a client that looks the other way is better off than one that finds nothing.
     """
-    chosen = {user: certificate_name(endpoint) for user, endpoint in _https(deployments)}
+    chosen = {user: _served(user, endpoint, stored) for user, endpoint in _https(deployments)}
     pems: dict[str, Certificate] = {}
     faults: list[str] = []
     for name in sorted(set(chosen.values())):
@@ -184,3 +184,16 @@ def table_certificates(
         acme_port=acme_port if challenges else None,
     )
     return made, tuple(faults)
+
+
+def _served(user: str, endpoint: Endpoint, stored: Mapping[str, StoredCertificate]) -> str:
+    """The name of the certificate it is to have, or of the newest one it had before that is good for its host."""
+    own = certificate_name(endpoint)
+    if (document := stored.get(own)) is not None and document.usable:
+        return own
+    before = [one for one in stored.values() if one.usable and user in one.users and _covers(one, endpoint.host)]
+    return max(before, key=lambda one: (one.issued_at, one.name)).name if before else own
+
+
+def _covers(document: StoredCertificate, host: str | None) -> bool:
+    return host is None or host in document.names or f"*.{host.partition('.')[2]}" in document.names

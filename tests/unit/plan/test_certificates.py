@@ -27,10 +27,11 @@ from zlayer.plan.needs import Need
 
 DAY = 86400.0
 NOW = 1_800_000_000.0
+USERS = ("d/s/e",)
 
 
 def need(name: str = "a.org", **fields: Any) -> Need:
-    made: dict[str, Any] = {"names": (name,), "source": "acme", "authority": "ca", "users": ("d/s/e",), **fields}
+    made: dict[str, Any] = {"names": (name,), "source": "acme", "authority": "ca", "users": USERS, **fields}
     return Need(name, **made)
 
 
@@ -159,12 +160,12 @@ def test_an_order_is_gone_on_with_while_it_fits_and_else_abandoned_first() -> No
 
 def test_unused_ones_are_kept_a_while() -> None:
     document = good(need(), NOW)
-    assert decide([], {"a.org": document}, {}, NOW).actions == (Mark("a.org", "", Timestamp(NOW)),)
+    assert decide([], {"a.org": document}, {}, NOW).actions == (Mark("a.org", "", Timestamp(NOW), USERS),)
     unused = document.model_copy(update={"unused_since": Timestamp(NOW)})
     resting = decide([], {"a.org": unused}, {}, NOW + 1)
     assert (resting.actions, resting.wake_at) == ((), NOW + KEEP_UNUSED)
     assert decide([], {"a.org": unused}, {}, NOW + KEEP_UNUSED).actions == (Forget("a.org"),)
-    assert decide([need()], {"a.org": unused}, {}, NOW + 1).actions == (Mark("a.org", "", None),)
+    assert decide([need()], {"a.org": unused}, {}, NOW + 1).actions == (Mark("a.org", "", None, USERS),)
     never = after_failure(need(), None, "no", NOW)
     assert decide([], {"a.org": never}, {}, NOW).actions == (Forget("a.org"),)
 
@@ -182,4 +183,24 @@ def test_a_problem_is_told_once_and_files_are_looked_at_always() -> None:
 
 def test_a_note_that_changed_is_written() -> None:
     one = need(note="self-signed, for there is no [acme]")
-    assert decide([one], {"a.org": good(need(), NOW)}, {}, NOW).actions == (Mark("a.org", one.note, None),)
+    assert decide([one], {"a.org": good(need(), NOW)}, {}, NOW).actions == (Mark("a.org", one.note, None, USERS),)
+
+
+def test_one_that_stands_in_remembers_for_whom_and_is_kept() -> None:
+    """Its user is to have another certificate, which is not there yet."""
+    old, other = good(need("a.org~1"), NOW), need("a.org~2", source="files")
+    at = NOW + KEEP_UNUSED + 1
+    unused = old.model_copy(update={"unused_since": Timestamp(NOW)})
+    assert decide([other], {old.name: unused}, {}, at).actions == (Read(other),)
+    failed = after_failure(other, None, "no such file", NOW)
+    assert decide([other], {old.name: unused, other.name: failed}, {}, at).actions == (Read(other),)
+    there = {old.name: unused, other.name: good(other, NOW)}
+    assert Forget(old.name) in decide([other], there, {}, at).actions
+
+
+def test_who_left_for_one_that_is_there_is_no_user_any_more() -> None:
+    shared = good(need("a.org~1", users=("a", "b")), NOW)
+    stays, goes = need("a.org~1", users=("a",)), need("a.org~2", source="files", users=("b",))
+    assert decide([stays, goes], {shared.name: shared}, {}, NOW).actions == (Read(goes),)
+    there = {shared.name: shared, goes.name: good(goes, NOW)}
+    assert Mark(shared.name, "", None, ("a",)) in decide([stays, goes], there, {}, NOW).actions

@@ -137,6 +137,24 @@ def test_the_table_gets_what_endpoints_are_served_with() -> None:
     assert ANY not in made.pems
 
 
+def test_until_its_certificate_is_there_an_endpoint_keeps_the_one_it_had() -> None:
+    files = endpoint("a.test", "files", certificate="/a.pem", key="/a.key")
+    user = {"users": ("shop/web/web",), "names": ("a.test",)}
+    old, older = stored("a.test", issued_at=5, **user), stored("a.test~old", issued_at=4, **user)
+    wrong = stored("b.test", issued_at=9, users=user["users"], names=("b.test",))
+    strange = stored("z", issued_at=9, users=("other/web/web",), names=("a.test",))
+    documents = {one.name: one for one in (old, older, wrong, strange)}
+
+    def chosen() -> dict[str, str]:
+        return dict(table_certificates([having(files)], documents, {}, unseal)[0].chosen)
+
+    assert chosen() == {"shop/web/web": "a.test"}
+    documents[certificate_name(files)] = stored(certificate_name(files), chain="")
+    assert chosen() == {"shop/web/web": "a.test"}
+    documents[certificate_name(files)] = stored(certificate_name(files))
+    assert chosen() == {"shop/web/web": certificate_name(files)}
+
+
 def test_a_key_that_does_not_open_is_left_out_and_told() -> None:
     deployments = [having(endpoint("a.test"), endpoint("b.test", name="b"))]
     documents = {"a.test": stored("a.test", key="broken"), "b.test": stored("b.test")}
