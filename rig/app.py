@@ -1,8 +1,8 @@
-"""The application of the rig, run inside its containers: HTTP/1.1 with keep-alive, WebSocket echo, a slow answer.
+"""The application of the rig: HTTP/1.1 with keep-alive, WebSocket echo, a slow answer. Standard library only.
 
-Standard library only: it is copied into an image of Debian's Python. It behaves as a good citizen does: on SIGTERM it
-takes no more connections, finishes what it has, says goodbye to WebSockets (1001), and ends. What it is told by its
-environment to do badly it does: `NEVER_READY`, `CRASH_AFTER` seconds, `STATUS` for every answer.
+It behaves as a good citizen does: told to end (SIGTERM) it takes no more connections, finishes what it has, says
+goodbye to WebSockets (1001), and ends. What it is told by its environment to do badly it does: `NEVER_READY`,
+`CRASH_AFTER` seconds, `STATUS` for every answer.
 """
 
 from __future__ import annotations
@@ -15,25 +15,26 @@ import signal
 import socket
 import struct
 
-PORT = int(os.environ.get("PORT", "8080"))
-SLOW = float(os.environ.get("SLOW", "10"))
-STATUS = int(os.environ.get("STATUS", "200"))
-NAME = f"{os.environ.get('REVISION', '0')} {socket.gethostname()}\n".encode()
 GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455, 1.3
+CLOSE, GOING_AWAY = 8, struct.pack(">H", 1001)
+FINISH = 5.0
+"""Seconds that answers under way may take once it is told to end."""
 
 
 class App:
-    def __init__(self) -> None:
+    """One server; `slow` seconds is what `/slow` takes. `tasks` are its connections."""
+
+    def __init__(self, name: str, *, slow: float = 10.0, status: int = 200) -> None:
         self.ending = asyncio.Event()
-        self.busy = 0
         self.tasks: set[asyncio.Task[None]] = set()
+        self._name, self._slow, self._status = f"{name}\n".encode(), slow, status
 
     async def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
         self.tasks.add(task)
         try:
-            while await self.one(reader, writer) and not self.ending.is_set():
+            while await self._one(reader, writer) and not self.ending.is_set():
                 pass
         except (ConnectionError, asyncio.IncompleteReadError):
             pass
@@ -41,82 +42,71 @@ class App:
             self.tasks.discard(task)
             writer.close()
 
-    async def one(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+    async def _one(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         """One request. True when the connection goes on."""
-        head = asyncio.ensure_future(reader.readuntil(b"\r\n\r\n"))
-        ending = asyncio.ensure_future(self.ending.wait())
-        await asyncio.wait({head, ending}, return_when=asyncio.FIRST_COMPLETED)
-        ending.cancel()
-        if not head.done():
-            head.cancel()
+        head = await self._unless_ending(reader.readuntil(b"\r\n\r\n"))
+        if head is None:
             return False
-        try:
-            line, *fields = (await head).decode("latin-1").split("\r\n")
-        except asyncio.IncompleteReadError:
-            return False
-        path = line.split(" ")[1]
+        line, *fields = head.decode("latin-1").split("\r\n")
         headers = {k.lower(): v.strip() for k, _, v in (field.partition(":") for field in fields)}
-        self.busy += 1
-        try:
-            if headers.get("upgrade", "").lower() == "websocket":
-                await self.echo(headers["sec-websocket-key"], reader, writer)
-                return False
-            if path.startswith("/slow"):
-                await asyncio.sleep(SLOW)
-            keep = headers.get("connection", "").lower() != "close" and not self.ending.is_set()
-            status = b"200 OK" if STATUS == 200 else f"{STATUS} Told so".encode()
-            closing = b"" if keep else b"Connection: close\r\n"
-            writer.write(b"HTTP/1.1 %s\r\nContent-Length: %d\r\n%s\r\n%s" % (status, len(NAME), closing, NAME))
-            await writer.drain()
-            return keep
-        finally:
-            self.busy -= 1
+        if headers.get("upgrade", "").lower() == "websocket":
+            await self._echo(headers["sec-websocket-key"], reader, writer)
+            return False
+        if line.split(" ")[1].startswith("/slow"):
+            await asyncio.sleep(self._slow)
+        keep = headers.get("connection", "").lower() != "close" and not self.ending.is_set()
+        status = b"200 OK" if self._status == 200 else f"{self._status} Told so".encode()
+        closing = b"" if keep else b"Connection: close\r\n"
+        writer.write(b"HTTP/1.1 %s\r\nContent-Length: %d\r\n%s\r\n" % (status, len(self._name), closing))
+        writer.write(self._name)
+        await writer.drain()
+        return keep
 
-    async def echo(self, key: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _echo(self, key: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         accept = base64.b64encode(hashlib.sha1(key.encode() + GUID, usedforsecurity=False).digest())
         writer.write(
             b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
             b"Sec-WebSocket-Accept: " + accept + b"\r\n\r\n"
         )
-        ending = asyncio.ensure_future(self.ending.wait())
-        while True:
-            frame = asyncio.ensure_future(_frame(reader))
-            await asyncio.wait({frame, ending}, return_when=asyncio.FIRST_COMPLETED)
-            if frame.done():
-                opcode, data = frame.result()
-                if opcode == 8:
-                    writer.write(b"\x88" + bytes([len(data)]) + data)
-                    break
-                writer.write(bytes([0x80 | opcode, len(data)]) + data)
-            if ending.done():
-                frame.cancel()
-                writer.write(b"\x88\x02" + struct.pack(">H", 1001))
+        while (read := await self._unless_ending(reader.readexactly(6))) is not None:
+            opcode, mask = read[0] & 0x0F, read[2:]
+            masked = await reader.readexactly(read[1] & 0x7F)
+            data = bytes(byte ^ mask[i % 4] for i, byte in enumerate(masked))
+            writer.write(bytes([0x80 | opcode, len(data)]) + data)
+            if opcode == CLOSE:
                 break
-        ending.cancel()
+        else:
+            writer.write(bytes([0x80 | CLOSE, len(GOING_AWAY)]) + GOING_AWAY)
         await writer.drain()
 
-
-async def _frame(reader: asyncio.StreamReader) -> tuple[int, bytes]:
-    """Opcode and payload of one small masked frame."""
-    first, second = await reader.readexactly(2)
-    mask = await reader.readexactly(4)
-    data = await reader.readexactly(second & 0x7F)
-    return first & 0x0F, bytes(byte ^ mask[i % 4] for i, byte in enumerate(data))
+    async def _unless_ending(self, reading: object) -> bytes | None:
+        """What is read; None once the end was asked for and nothing has come by then."""
+        assert asyncio.iscoroutine(reading)
+        read, ending = asyncio.ensure_future(reading), asyncio.ensure_future(self.ending.wait())
+        await asyncio.wait({read, ending}, return_when=asyncio.FIRST_COMPLETED)
+        ending.cancel()
+        if not read.done():
+            read.cancel()
+            return None
+        return bytes(await read)
 
 
 async def main() -> None:
-    app = App()
+    env = os.environ
+    name = f"{env.get('REVISION', '0')} {socket.gethostname()}"
+    app = App(name, slow=float(env.get("SLOW", "10")), status=int(env.get("STATUS", "200")))
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, app.ending.set)
-    if not os.environ.get("NEVER_READY"):
-        server = await asyncio.start_server(app.accept, "0.0.0.0", PORT)
-    if after := os.environ.get("CRASH_AFTER"):
+    server = None
+    if not env.get("NEVER_READY"):
+        server = await asyncio.start_server(app.accept, "0.0.0.0", int(env.get("PORT", "8080")))
+    if after := env.get("CRASH_AFTER"):
         await asyncio.sleep(float(after))
         os._exit(3)
     await app.ending.wait()
-    if not os.environ.get("NEVER_READY"):
+    if server is not None:
         server.close()
     if app.tasks:
-        await asyncio.wait(app.tasks, timeout=SLOW + 5)
+        await asyncio.wait(app.tasks, timeout=float(env.get("FINISH", FINISH)))
 
 
 if __name__ == "__main__":

@@ -1,215 +1,170 @@
-"""What the rig does behind the proxy, and the stage it does it on."""
+"""What the rig does behind the proxy while the load goes on. Each phase says what it did."""
 
 from __future__ import annotations
 
-import argparse
 import json
 import socket
-import subprocess
-import sys
+import ssl
+import statistics
 import time
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-from zlayer.client.client import Client
-from zlayer.client.transport import Address
-from zlayer.testing.debian_images import default_cache
-from zlayer.testing.debian_layers import LayerCache
-from zlayer.testing.debian_recipes import PYTHON
-from zlayer.testing.imagery import OciImage, image, layer
-from zlayer.testing.imagery_push import push
-from zlayer.testing.imagery_tar import Tar
-from zlayer.testing.registry import Registry
-from zlayer.testing.site import CONFIG, Site, deployment
+from stage import WITHIN, Stage, free_ports
+from zlayer.testing.site import deployment
 
-HERE = Path(__file__).parent
-WITHIN = 60.0
+Phase = Callable[[Stage], str]
+END = "-----END CERTIFICATE-----\n"
 
 
-@dataclass(frozen=True)
-class Tally:
-    """Counts of the load so far: good answers by kind, failures by kind, and the first failures in words."""
-
-    good: Mapping[str, int]
-    bad: Mapping[str, int]
-    words: tuple[str, ...]
-    p99: Mapping[str, float]
-
-
-class Stage:
-    """A deployment `rig` behind two public ports, and the load on them."""
-
-    def __init__(self, site: Site, image: str, ports: tuple[int, int], slow: float) -> None:
-        self.site, self.image, self.slow = site, image, slow
-        self.plain, self.tls = ports
-        self.client = Client(Address(path=str(site.paths.socket)), timeout=120)
-        self.revision = 0
-        self._load: subprocess.Popen[str] | None = None
-
-    def deploy(self, replicas: int, **env: str) -> str:
-        """Wish for the next revision; its number as the application answers with it."""
-        self.revision += 1
-        wanted = str(self.revision)
-        self.client.deploy(json.dumps(self.spec(replicas, {"REVISION": wanted, **env})))
-        return wanted
-
-    def spec(self, replicas: int, env: Mapping[str, str]) -> dict[str, Any]:  # Any: a deployment file
-        shared: dict[str, Any] = {"target_port": 8080, "expose": "public", "timeouts": {"response": "60s"}}
-        web: dict[str, Any] = {
-            "image": {"name": self.image},
-            "scale": {"mode": "fixed", "replicas": replicas},
-            "env": {"SLOW": str(self.slow), **env},
-            "endpoints": [
-                {"name": "http", "protocol": "http", "port": self.plain, **shared},
-                {"name": "tls", "protocol": "https", "port": self.tls, "tls": {"mode": "self_signed"}, **shared},
-            ],
-            "health": {"interval": "1s", "check": {"type": "http", "path": "/", "port": 8080}},
-            "update": {"min_ready": "0s", "drain": f"{self.slow + 5:g}s"},
-            "stop_grace_period": "5s",
-        }
-        return deployment("rig", web=web)
-
-    def serves(self, revision: str) -> None:
-        """Returns when ten answers in a row are of the revision."""
-        deadline = time.monotonic() + WITHIN
-        row = 0
-        while row < 10:
-            row = row + 1 if self.answer().startswith(f"{revision} ") else 0
-            if row == 0:
-                assert time.monotonic() < deadline, f"revision {revision} does not serve\n{self.site.log()}"
-                time.sleep(0.02)
-
-    def answer(self) -> str:
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.plain}/", timeout=10) as reply:
-                return str(reply.read().decode())
-        except OSError:
-            return ""
-
-    def begin(self) -> None:
-        """The load, in a process of its own."""
-        argv = [sys.executable, str(HERE / "load.py"), str(self.plain), str(self.tls)]
-        self._load = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        time.sleep(1)
-
-    def end(self) -> None:
-        if self._load is not None:
-            assert self._load.stdin is not None
-            self._load.stdin.close()
-            self._load.wait(60)
-
-    def tally(self) -> Tally:
-        assert self._load is not None
-        assert self._load.stdin is not None
-        assert self._load.stdout is not None
-        self._load.stdin.write("\n")
-        self._load.stdin.flush()
-        told = json.loads(self._load.stdout.readline())
-        bad = {kind: sum(words.values()) for kind, words in told["bad"].items()}
-        words = tuple(
-            f"{time.strftime('%H:%M:%S', time.localtime(at))} {kind}: {what}" for at, kind, what in told["first"]
-        )
-        return Tally(told["good"], bad, words, told["p99_ms"])
-
-
-@contextmanager
-def stage(slow: float) -> Iterator[Stage]:
-    """Everything up, one replica answering, the load running; all of it gone afterwards."""
-    with Site(CONFIG) as site, Registry(site.root) as registry:
-        reference = push(registry.target, "rig/app", "1", app_image())
-        site.start()
-        on = Stage(site, reference, free_ports(), slow)
-        on.serves(on.deploy(1))
-        on.begin()
-        try:
-            yield on
-        finally:
-            on.end()
-            site.cli("down", "rig", check=False)
-
-
-def app_image() -> OciImage:
-    """Debian's Python with `app.py` in it."""
-    layers = LayerCache(default_cache())
-    files = Tar().file("app.py", (HERE / "app.py").read_bytes(), mode=0o755)
-    return image([layers.base(), layers.of(PYTHON), layer(files)], {**PYTHON.config, "Cmd": ["python3", "/app.py"]})
-
-
-def free_ports() -> tuple[int, int]:
-    with socket.socket() as one, socket.socket() as two:
-        one.bind(("127.0.0.1", 0))
-        two.bind(("127.0.0.1", 0))
-        return one.getsockname()[1], two.getsockname()[1]
-
-
-def updates(replicas: int) -> Callable[[Stage, argparse.Namespace], str]:
-    def run(on: Stage, given: argparse.Namespace) -> str:
+def updates(replicas: int) -> Phase:
+    def run(on: Stage) -> str:
         on.serves(on.deploy(replicas))
-        for _ in range(given.updates):
+        spans = []
+        for _ in range(on.measure.updates):
+            began = time.monotonic()
             on.serves(on.deploy(replicas))
-        return f"{given.updates} updates of {replicas} replica{'s' if replicas > 1 else ''}"
+            spans.append(time.monotonic() - began)
+        each = f"{statistics.median(spans):.1f} s each, at most {max(spans):.1f}"
+        return f"{len(spans)} rolling updates of {replicas} replica{'s' if replicas > 1 else ''}, {each}"
 
     return run
 
 
-def kills(on: Stage, given: argparse.Namespace) -> str:
-    """kill -9 of the daemon at a different point of each update."""
-    count = max(3, given.updates // 5)
-    for number in range(count):
+def certificates(on: Stage) -> str:
+    """Another certificate for the same name: in turn in other files, and in the same ones with a wish beside it.
+
+    The wish makes the daemon look at the files now, which it does every 30 seconds by itself.
+    """
+    before, spans = on.generation, []
+    for number in range(on.measure.certificates):
+        if number % 2:
+            on.certificates.renew(on.tls)
+        else:
+            on.tls = on.certificates.next()
+        on.response = 60 + number % 30
+        on.diary.note(f"certificate {number + 1} wished, in {'the same' if number % 2 else 'other'} files")
+        began = time.monotonic()
+        on.reroute()
+        _until(lambda: shown(on) == expected(on), f"certificate {number + 1} is shown")
+        spans.append(time.monotonic() - began)
+    reloads = on.generation - before
+    return f"{len(spans)} certificates swapped, {statistics.median(spans) * 1e3:.0f} ms each, {reloads} reloads"
+
+
+def shown(on: Stage) -> bytes:
+    """The leaf that a new client is shown, DER. Nothing where there is none: the load counts that."""
+    context = ssl.create_default_context(cafile=str(on.certificates.ca))
+    try:
+        with (
+            socket.create_connection(("127.0.0.1", on.tls_port), timeout=10) as plain,
+            context.wrap_socket(plain, server_hostname="rig.local") as secure,
+        ):
+            return secure.getpeercert(binary_form=True) or b""
+    except OSError as error:
+        on.missed.append((time.time(), f"{type(error).__name__}: {error}"))
+        return b""
+
+
+def expected(on: Stage) -> bytes:
+    leaf, _, _ = Path(on.tls["certificate"]).read_text().partition(END)
+    return ssl.PEM_cert_to_DER_cert(leaf + END)
+
+
+def kills(on: Stage) -> str:
+    """kill -9 of the daemon at a different point of each update, and a new one."""
+    for number in range(on.measure.kills):
         revision = on.deploy(4)
-        time.sleep(0.15 * (number % 12))
+        time.sleep(0.15 * (number % 12))  # where in the update: that is what is varied
+        on.diary.note("daemon killed")
         on.site.kill()
         on.site.start()
+        on.diary.note("daemon started")
         on.serves(revision)
-    return f"{count} updates with the daemon killed half-way"
+    return f"{on.measure.kills} updates of 4 replicas with the daemon killed half-way"
 
 
-def reloads(on: Stage, given: argparse.Namespace) -> str:
-    """Listeners that come and go: what no runtime API can do."""
-    count = max(3, given.updates // 5)
-    for number in range(count):
-        port = free_ports()[0]
+def reloads(on: Stage) -> str:
+    """Listeners that come and go, and backends with them: what no runtime API can do."""
+    before = on.generation
+    for number in range(on.measure.reloads):
+        [port] = free_ports(1)
+        name = f"other{number}"
         other = {
             "image": {"name": on.image},
             "scale": {"mode": "fixed", "replicas": 1},
-            "endpoints": [{"name": "http", "protocol": "http", "port": port, "target_port": 8080, "expose": "public"}],
+            "endpoints": [
+                {"name": "http", "protocol": "http", "port": port, "target_port": 8080, "expose": "public",
+                 "timeouts": {"connect": f"{number + 1}s"}}
+            ],
             "stop_grace_period": "1s",
-        }
-        name = f"other{number}"
+        }  # fmt: skip
+        on.diary.note(f"listener {port} wished")
         on.client.deploy(json.dumps(deployment(name, web=other)))
-        _until_open(port)
+        _until(lambda: _open(port), f"port {port} answers")  # noqa: B023 - at once
+        on.diary.note(f"listener {port} removed")
         on.client.remove(name)
-    return f"{count} listeners added and removed"
+        _until(lambda: not _open(port), f"nobody listens on {port} any more")  # noqa: B023 - at once
+    return f"{on.measure.reloads} listeners added and removed, {on.generation - before} reloads"
 
 
-def _until_open(port: int) -> None:
-    deadline = time.monotonic() + WITHIN
-    while True:
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=10):
-                return
-        except OSError:
-            assert time.monotonic() < deadline, f"port {port} does not answer"
-            time.sleep(0.05)
-
-
-def scales(on: Stage, given: argparse.Namespace) -> str:
+def scales(on: Stage) -> str:
     """Up and down, without an update."""
-    count = max(3, given.updates // 5)
-    for number in range(count):
-        on.client.scale("rig", {"web": 1 + number % 4})
-        time.sleep(0.5)
-    return f"{count} times scaled"
+    for number in range(on.measure.scales):
+        replicas = 1 + number * 2 % 5
+        on.diary.note(f"scaled to {replicas}")
+        on.client.scale("rig", {"web": replicas})
+        _until(lambda: _replicas(on) == replicas, f"{replicas} replicas serve")  # noqa: B023 - at once
+    on.replicas = replicas
+    return f"{on.measure.scales} times scaled, 1 to 5 replicas"
 
 
-PHASES: dict[str, Callable[[Stage, argparse.Namespace], str]] = {
+BAD = {
+    "never ready": {"NEVER_READY": "1"},
+    "crashes after 3 s": {"CRASH_AFTER": "3"},
+    "answers 500": {"STATUS": "500"},
+}
+
+
+def broken(on: Stage) -> str:
+    """Revisions that do not work: nobody reaches them, and they are undone."""
+    good = str(on.revision)
+    on.serves(good)
+    for what, env in BAD.items():
+        on.deploy(on.replicas, {"min_ready": "4s", "deadline": "8s"}, **env)
+        on.diary.note(f"that one {what}")
+        _until(lambda: on.client.deployment("rig").status == "rolled_back", f"rolled back: {what}")
+        on.serves(good)
+    return f"{len(BAD)} revisions that do not work, undone: {', '.join(BAD)}"
+
+
+def _replicas(on: Stage) -> int:
+    return sum(one.servers for one in on.client.proxy_routes() if one.deployment == "rig" and one.endpoint == "http")
+
+
+def _open(port: int) -> bool:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=10):
+            return True
+    except OSError:
+        return False
+
+
+def _until(true: Callable[[], bool], what: str) -> None:
+    deadline = time.monotonic() + WITHIN
+    while not true():
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not within {WITHIN:g} s: {what}")
+        time.sleep(0.02)
+
+
+PHASES: dict[str, Phase] = {
     "updates-1": updates(1),
     "updates-4": updates(4),
-    "kill-9": kills,
+    "certificates": certificates,
     "reloads": reloads,
+    "kill-9": kills,
     "scales": scales,
+    "broken": broken,
 }

@@ -22,10 +22,9 @@ from zlayer.proxy.haproxy import accesslog, master, process
 from zlayer.proxy.haproxy.difference import Command
 from zlayer.proxy.haproxy.driver import HaproxyEngine
 from zlayer.proxy.haproxy.settings import Settings
+from zlayer.testing.http2 import Http2
 from zlayer.testing.origins import free_port
 from zlayer.testing.proxied import Proxied, proxied
-
-from .http2_client import Http2
 
 pytestmark = [
     pytest.mark.anyio,

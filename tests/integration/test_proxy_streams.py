@@ -21,10 +21,9 @@ from zlayer.model.endpoint import Limits, Timeouts
 from zlayer.model.errors import Invalid
 from zlayer.model.routes import Backend, Certificate, Listener, Route, RouteTable, Server
 from zlayer.proxy.certs.authority import LocalAuthority
+from zlayer.testing.http2 import Http2
 from zlayer.testing.origins import free_port
 from zlayer.testing.proxied import Proxied, proxied
-
-from .http2_client import Http2
 
 pytestmark = [
     pytest.mark.anyio,

@@ -31,10 +31,10 @@ class Http2:
         self._last = 1 << 31
         writer.write(PREFACE + SettingsFrame(0).serialize())
 
-    async def get(self, authority: str) -> int | None:
+    async def get(self, authority: str, path: str = "/", *, scheme: str = "http") -> int | None:
         """The status; None when the server did not take the request. EOFError, ConnectionError: it was lost."""
         self._stream += 2
-        fields = {":method": "GET", ":scheme": "http", ":authority": authority, ":path": "/"}
+        fields = {":method": "GET", ":scheme": scheme, ":authority": authority, ":path": path}
         head = HeadersFrame(self._stream, self._encoder.encode(fields.items()), flags=["END_HEADERS", "END_STREAM"])
         self._writer.write(head.serialize())
         status = 0
