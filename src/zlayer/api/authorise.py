@@ -89,6 +89,8 @@ TABLE: dict[tuple[str, str], frozenset[Role]] = {
     ("POST", f"{V1}/images/pull"): WRITE,
     ("POST", f"{V1}/images/push"): WRITE,
     ("POST", f"{V1}/images/tag"): WRITE,
+    ("GET", f"{V1}/images/export"): WRITE,
+    ("POST", f"{V1}/images/import"): WRITE,
     ("GET", f"{V1}/images/{{reference:path}}"): READ,
     ("DELETE", f"{V1}/images/{{reference:path}}"): WRITE,
     ("GET", f"{V1}/registries"): WRITE,

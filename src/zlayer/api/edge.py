@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import secrets
 import time
+from collections.abc import Collection
 from email.utils import formatdate
 
 import structlog
@@ -37,9 +38,13 @@ class Edge:
     and answered 500, saying nothing of the inside.
     """
 
-    def __init__(self, app: ASGIApp, *, max_body: Bytes = MAX_BODY) -> None:
+    def __init__(
+        self, app: ASGIApp, *, max_body: Bytes = MAX_BODY, unbounded: Collection[tuple[str, str]] = ()
+    ) -> None:
+        """`unbounded`: (method, path) of routes that take a body of any length and never hold it."""
         self._app = app
         self._max_body = max_body
+        self._unbounded = frozenset(unbounded)
         self._date = (0, b"")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -56,7 +61,7 @@ class Edge:
             await send(message)
 
         try:
-            if scope["type"] == "http":
+            if scope["type"] == "http" and (scope["method"], scope["path"]) not in self._unbounded:
                 self._refuse_early(scope)
                 receive = self._counted(receive)
             await self._app(scope, receive, send_with_id)

@@ -25,6 +25,8 @@ VERBS: dict[str, tuple[str, str, str]] = {
     "events": ("events", "Show what happened, or follow it", DAILY),
     "pull": ("pull", "Pull an image", IMAGES),
     "push": ("push", "Push an image to a registry", IMAGES),
+    "export": ("export", "Write images into one archive", IMAGES),
+    "import": ("import_", "Take in images from an archive", IMAGES),
     "tag": ("tag", "Give a local image another name", IMAGES),
     "login": ("login", "Log the daemon in to a registry, or list its logins", IMAGES),
     "logout": ("login", "Forget a login", IMAGES),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, TypeVar
 
@@ -194,6 +194,25 @@ class AsyncClient:
     def push(self, reference: str, target: str = "") -> AsyncGenerator[results.PullProgress | results.Pushed, None]:
         """How each blob stands, then where the image is, last. `target`: another name for it to go to."""
         return self.stream(calls.push(reference, target))
+
+    async def export(self, references: Sequence[str], *, compression: str = "") -> AsyncGenerator[bytes, None]:
+        target = calls.export(references, compression)
+        headers = {"Accept": "application/x-tar"}
+        async with async_transport.request(
+            self.address, "GET", target, headers=headers, timeout=self.timeout
+        ) as response:
+            async for piece in response.chunks():
+                yield piece
+
+    async def import_archive(
+        self, pieces: AsyncIterable[bytes], *, name: str = "", rootfs: bool = False
+    ) -> tuple[results.Image, ...]:
+        target = calls.import_archive(name, rootfs=rootfs)
+        headers = {"Content-Type": "application/x-tar"}
+        async with async_transport.upload(
+            self.address, target, pieces, headers=headers, timeout=self.timeout
+        ) as response:
+            return results.Image.all(json.loads(await response.read()))
 
     async def tag(self, source: str, target: str) -> results.Image:
         """The same image under another name as well."""

@@ -6,7 +6,7 @@ import binascii
 import json
 import os
 import ssl
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterable, AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 
 import anyio
@@ -124,6 +124,29 @@ async def request(
                     transport.raise_problem(response.status, await response.read())
         except OSError as error:
             transport.failed(address, error)
+        yield response
+    finally:
+        with anyio.move_on_after(1, shield=True):
+            await stream.aclose()
+
+
+@asynccontextmanager
+async def upload(
+    address: Address, target: str, pieces: AsyncIterable[bytes], *, headers: Mapping[str, str], timeout: float
+) -> AsyncIterator[AsyncResponse]:
+    """POST a body of any length, in chunks; as `transport.upload`."""
+    stream = await connect(address, timeout)
+    try:
+        response = AsyncResponse(address, stream)
+        with suppress(anyio.BrokenResourceError):  # refused before the end: the reason may be there
+            fields = {**headers, "Transfer-Encoding": "chunked"}
+            await stream.send(transport.head(address, "POST", target, headers=fields))
+            async for piece in pieces:
+                await stream.send(transport.chunk_of(piece))
+            await stream.send(b"0\r\n\r\n")
+        await response.read_head()
+        if response.status >= 400:
+            transport.raise_problem(response.status, await response.read())
         yield response
     finally:
         with anyio.move_on_after(1, shield=True):

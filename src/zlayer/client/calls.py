@@ -229,6 +229,17 @@ def tag(source: str, target: str) -> Call[results.Image]:
     return Call("POST", f"{API}/images/tag", results.Image.of, {"source": source, "target": target})
 
 
+def export(references: Sequence[str], compression: str) -> str:
+    """The target of the archive of these images."""
+    named = "&".join(f"reference={quote(one, '/:@')}" for one in references)
+    return f"{API}/images/export?{named}" + (f"&compression={compression}" if compression else "")
+
+
+def import_archive(name: str, *, rootfs: bool) -> str:
+    """The target an archive is posted to."""
+    return f"{API}/images/import{query(name=name or None, rootfs=rootfs or None)}"
+
+
 def logins() -> Call[tuple[results.Login, ...]]:
     return Call("GET", f"{API}/registries", results.Login.all)
 

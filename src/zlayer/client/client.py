@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from zlayer.client import calls, connect, results, transport
@@ -215,6 +215,23 @@ class Client:
     def push(self, reference: str, target: str = "") -> Generator[results.PullProgress | results.Pushed, None, None]:
         """How each blob stands, then where the image is, last. `target`: another name for it to go to."""
         return self.stream(calls.push(reference, target))
+
+    def export(self, references: Sequence[str], *, compression: str = "") -> Generator[bytes, None, None]:
+        """The images as one tar, in pieces. `compression`: `gzip` or `zstd`."""
+        target = calls.export(references, compression)
+        headers = {"Accept": "application/x-tar"}
+        with transport.request(self.address, "GET", target, headers=headers, timeout=self.timeout) as response:
+            response.patience(None)
+            yield from response.chunks()
+
+    def import_archive(
+        self, pieces: Iterable[bytes], *, name: str = "", rootfs: bool = False
+    ) -> tuple[results.Image, ...]:
+        """Send an archive; the images that were in it. `rootfs`: a plain tree, for one image called `name`."""
+        target = calls.import_archive(name, rootfs=rootfs)
+        headers = {"Content-Type": "application/x-tar"}
+        with transport.upload(self.address, target, pieces, headers=headers, timeout=self.timeout) as response:
+            return results.Image.all(response.json())
 
     def tag(self, source: str, target: str) -> results.Image:
         """The same image under another name as well."""

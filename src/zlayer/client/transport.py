@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from types import TracebackType
 from typing import Any, BinaryIO, NoReturn, cast
 
@@ -208,6 +208,37 @@ def request(
     return response
 
 
+def upload(
+    address: Address, target: str, pieces: Iterable[bytes], *, headers: Mapping[str, str], timeout: float | None
+) -> Response:
+    """POST a body of any length, in chunks. The answer may take its time: no timeout is on it."""
+    connection = connect(address, timeout)
+    response: Response | None = None
+    try:
+        fields = {**headers, "Transfer-Encoding": "chunked"}
+        try:
+            connection.sendall(head(address, "POST", target, headers=fields))
+            for piece in pieces:
+                connection.sendall(chunk_of(piece))
+            connection.sendall(b"0\r\n\r\n")
+            connection.settimeout(None)
+        except (BrokenPipeError, ConnectionResetError):
+            connection.settimeout(timeout)  # refused before the end: the reason may be there
+        response = Response(connection, address)
+        response.raise_for_status()
+    except BaseException as error:
+        (response or connection).close()
+        if isinstance(error, OSError):
+            failed(address, error)
+        raise
+    return response
+
+
+def chunk_of(piece: bytes) -> bytes:
+    """A chunk of a body (RFC 9112, 7.1); nothing for an empty piece, which would end it."""
+    return b"%x\r\n%b\r\n" % (len(piece), piece) if piece else b""
+
+
 def head(
     address: Address,
     method: str,
@@ -223,9 +254,9 @@ def head(
         fields["Authorization"] = f"Bearer {address.token}"
     if content:
         fields["Content-Type"] = "application/json"
-    if content or method != "GET":
-        fields["Content-Length"] = str(len(content))
     fields |= headers or {}
+    if (content or method != "GET") and "Transfer-Encoding" not in fields:
+        fields["Content-Length"] = str(len(content))
     lines = "".join(f"{name}: {value}\r\n" for name, value in fields.items())
     return f"{method} {target} HTTP/1.1\r\n{lines}\r\n".encode("latin-1") + content
 

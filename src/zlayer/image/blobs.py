@@ -85,11 +85,15 @@ class BlobStore:
             names = [entry.name for entry in (self.root / "partial").iterdir()]
             yield from (d for name in names if is_digest(d := f"sha{len(name) * 4}:{name}"))
 
-    def sweep(self) -> None:
-        """Delete files that were being written when their process died. For a daemon's start; partials stay."""
+    def sweep(self, *, dead: bool = False) -> None:
+        """Delete files that were being written when their process died. Partials stay.
+
+        For a daemon's start; with `dead`, for any time: those of processes that live are left alone.
+        """
         with contextlib.suppress(FileNotFoundError):
             for entry in list(os.scandir(self.root / "tmp")):
-                Path(entry.path).unlink(missing_ok=True)
+                if not (dead and alive(int(entry.name.partition("-")[0]))):
+                    Path(entry.path).unlink(missing_ok=True)
 
     @contextlib.contextmanager
     def partial(self, digest: str) -> Iterator[Partial]:
@@ -212,6 +216,14 @@ def write_whole(final: Path, body: bytes, scratch: Path) -> None:
     except OSError as error:
         temporary.unlink(missing_ok=True)
         raise disk_error(error, final) from error
+
+
+def alive(pid: int) -> bool:
+    """A zombie is not: nobody may be there to reap it."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 def sync_directory(directory: Path) -> None:

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 from zlayer.model.base import Bytes, Timestamp
 from zlayer.model.container import PullPolicy
@@ -66,6 +66,7 @@ class Progress:
     total: Bytes
 
 
+Compression = Literal["", "gzip", "zstd"]
 OnProgress = Callable[[Progress], None]
 
 
@@ -115,6 +116,21 @@ class Images(Protocol):
 
         Errors: `NotFound` (no such local image), `Denied`, `Unavailable`, `Deadline`, `Failed` (refused, or its
         compressed layers are not here any more).
+        """
+        ...
+
+    async def export(self, references: Sequence[str], out: int, *, compression: Compression = "") -> None:
+        """Write the images to the descriptor `out` as one tar: an OCI layout that docker loads too.
+
+        Errors: `NotFound`, `Failed` (blobs are not here any more), both before the first byte.
+        """
+        ...
+
+    async def import_archive(self, source: int, *, name: str = "", rootfs: bool = False) -> Sequence[Image]:
+        """The images of an archive read from the descriptor `source`: an OCI layout, or what docker saves.
+
+        It may be packed with gzip or zstd. `rootfs`: a plain tree, which becomes an image of one layer; it needs a
+        `name`. Errors: `Invalid` (no archive of images, no name), `Corrupt`, `Exhausted`; nothing is named then.
         """
         ...
 

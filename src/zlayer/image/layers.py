@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+from zlayer.image.blobs import alive
 from zlayer.image.mountapi import syncfs
 from zlayer.image.trees import remove_tree
 from zlayer.model.errors import Exhausted, Failed, Invalid
@@ -101,7 +102,7 @@ class LayerStore:
         swept = 0
         for entry in list(os.scandir(self.root)) if self.root.is_dir() else []:
             match = _TEMPORARY.match(entry.name)
-            dead = match is not None and not _alive(int(match[1]))
+            dead = match is not None and not alive(int(match[1]))
             hollow = _DIFF_ID.match(f"sha256:{entry.name}") is not None and not any(os.scandir(entry.path))
             if dead or hollow:
                 remove_tree(Path(entry.path))
@@ -131,14 +132,6 @@ class LayerStore:
                 os.fsync(descriptor)
             finally:
                 os.close(descriptor)
-
-
-def _alive(pid: int) -> bool:
-    """A zombie is not: nobody may be there to reap it."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    except (FileNotFoundError, ProcessLookupError):
-        return False
 
 
 def _translated(error: OSError, what: str) -> Exhausted | Failed:

@@ -12,22 +12,23 @@ import anyio
 from anyio import to_thread
 
 from zlayer.image import platform as platforms
+from zlayer.image.archive_order import ExportOrder, ImportOrder
 from zlayer.image.blobs import BlobStore
 from zlayer.image.collect import Stores, delete, garbage
-from zlayer.image.contract import Image, OnProgress, Pushed
+from zlayer.image.contract import Compression, Image, OnProgress, Pushed
 from zlayer.image.flights import Flights
 from zlayer.image.layers import LayerStore
 from zlayer.image.login_order import LoginOrder
 from zlayer.image.logins import Logins, domain_of
 from zlayer.image.pull_order import Pulled, PullOrder
-from zlayer.image.pull_process import run_job, run_pull, run_push
+from zlayer.image.pull_process import pulled_of, run_job, run_pull, run_push
 from zlayer.image.push_order import PushOrder
 from zlayer.image.records import Record, Records, image_config
 from zlayer.image.reference import Reference, parse
 from zlayer.image.settings import RegistrySettings
 from zlayer.model.base import Bytes, Timestamp
 from zlayer.model.container import PullPolicy
-from zlayer.model.errors import Conflict, Deadline, Exhausted, Failed, Invalid, NotFound, Unavailable
+from zlayer.model.errors import Conflict, Deadline, Exhausted, Failed, Invalid, NotFound, Unavailable, ZlayerError
 
 WORKERS = 4
 """Pulls of different images at a time; each is a process."""
@@ -55,6 +56,8 @@ class LocalImages:
         self._stores.blobs.sweep()
         self._stores.layers.sweep()
         self._flights = Flights()
+        self._guests = 0
+        """Imports under way: like flights, they have content that no record stands on yet."""
         self._workers = anyio.CapacityLimiter(WORKERS)
         self._writing = anyio.Lock()
         """Held while records change or layers go: a record never names a layer that is being deleted."""
@@ -108,6 +111,38 @@ class LocalImages:
         order = PushOrder(self._root, str(wanted), record.image.digest, self._settings, self._mounts(record, wanted))
         async with self._workers:
             return await run_push(order, on_progress or (lambda _progress: None))
+
+    async def export(self, references: Sequence[str], out: int, *, compression: Compression = "") -> None:
+        records = [self._one(reference) for reference in references]
+        images = tuple((record.image.reference, record.image.digest) for record in records)
+        order = ExportOrder(self._root, images, compression, out)
+        async with self._workers:
+            await run_job(order.document(), lambda _progress: None, inherit=(out,))
+
+    async def import_archive(self, source: int, *, name: str = "", rootfs: bool = False) -> Sequence[Image]:
+        wanted = str(self._target(name)) if name else ""
+        if rootfs and not wanted:
+            raise Invalid("a root file system has no name of its own", hint="give it one: -t NAME[:TAG]")
+        order = ImportOrder(self._root, wanted, rootfs, self._settings, source)
+        self._guests += 1
+        whole = False
+        try:
+            async with self._workers:
+                result = await run_job(order.document(), lambda _progress: None, inherit=(source,))
+            whole = True
+            async with self._writing:
+                return [await self._keep(self._parse(one["reference"]), "", pulled_of(one["pulled"]))
+                        for one in result["images"]]  # fmt: skip
+        except ZlayerError:
+            if self._guests == 1 and not len(self._flights):  # what has no record is this import's
+                async with self._writing:
+                    await self._collect(None)
+            raise
+        finally:
+            self._guests -= 1
+            if not whole:
+                with anyio.CancelScope(shield=True), anyio.move_on_after(_SWEEP_DEADLINE):
+                    await to_thread.run_sync(self._sweep)
 
     async def login(self, registry: str, username: str, password: str) -> str:
         domain = domain_of(registry)
@@ -227,14 +262,21 @@ class LocalImages:
                 whole = True
                 return pulled
             except Exhausted:
-                if len(self._flights) == 1:  # ours: layers without a record are this pull's, and fill the disk
+                if (
+                    len(self._flights) == 1 and not self._guests
+                ):  # ours: layers without a record are this pull's, and fill the disk
                     async with self._writing:
                         await self._collect(None)
                 raise
             finally:
                 if not whole:
                     with anyio.CancelScope(shield=True), anyio.move_on_after(_SWEEP_DEADLINE):
-                        await to_thread.run_sync(self._stores.layers.sweep)
+                        await to_thread.run_sync(self._sweep)
+
+    def _sweep(self) -> None:
+        """What dead workers left half-written."""
+        self._stores.layers.sweep()
+        self._stores.blobs.sweep(dead=True)
 
     async def _keep(self, reference: Reference, asked: str, pulled: Pulled) -> Image:
         """Record the image."""
@@ -263,7 +305,8 @@ class LocalImages:
 
     async def _collect(self, removed: Sequence[Record] | None) -> Sequence[str]:
         """Delete what the removed stood on alone; None, or nobody pulling: all that no record stands on."""
-        waste = garbage(self._stores, self._records, None if removed is None or not len(self._flights) else removed)
+        alone = not len(self._flights) and not self._guests
+        waste = garbage(self._stores, self._records, None if removed is None or alone else removed)
         return await to_thread.run_sync(delete, self._stores, waste)
 
     async def list(self) -> Sequence[Image]:  # last in the class: it hides the builtin of that name

@@ -20,7 +20,7 @@ from zlayer.image.platform import Platform
 from zlayer.image.pull_layer import Report, Workshop, fetch_layer
 from zlayer.image.pull_order import Pulled, PullOrder
 from zlayer.image.reference import is_digest, parse
-from zlayer.image.registry import MAX_MANIFEST, Fetched, Registry
+from zlayer.image.registry import MAX_MANIFEST, Fetched, Offline, Registry
 from zlayer.image.registry_retry import Pause
 from zlayer.image.registry_retry import wait as pause_for
 from zlayer.model.errors import Corrupt, Exhausted, NotFound
@@ -31,7 +31,7 @@ MAX_NESTING = 4
 def pull(order: PullOrder, environ: Mapping[str, str], report: Report, *, pause: Pause = pause_for) -> Pulled:
     """Make the image present below `order.root`. Errors: see `image.contract`."""
     reference = parse(order.reference, order.settings.default_registry)
-    registry = Registry(reference, order.settings, environ, pause=pause)
+    registry = (Offline if order.offline else Registry)(reference, order.settings, environ, pause=pause)
     try:
         if order.resolve_only:
             return Pulled(digest=registry.digest(reference.locator))

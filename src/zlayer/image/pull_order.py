@@ -26,6 +26,8 @@ class PullOrder:
     settings: RegistrySettings
     known: tuple[str, ...] = ()
     resolve_only: bool = False
+    offline: bool = False
+    """Everything is here already, and only unpacked; what is not is an error."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,7 @@ def order_document(order: PullOrder) -> dict[str, Any]:  # Any: a JSON document
         "settings": order.settings.document(),
         "known": list(order.known),
         "resolve_only": order.resolve_only,
+        "offline": order.offline,
     }
 
 
@@ -64,4 +67,5 @@ def read_order(document: Mapping[str, Any]) -> PullOrder:
         settings=RegistrySettings.of_document(document["settings"]),
         known=tuple(document["known"]),
         resolve_only=document["resolve_only"],
+        offline=document["offline"],
     )

@@ -6,6 +6,7 @@ import json
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 import anyio
@@ -25,7 +26,10 @@ _STDERR_KEPT = 4000
 
 
 async def run_pull(order: PullOrder, on_progress: OnProgress) -> Pulled:
-    result = await run_job(order_document(order), on_progress)
+    return pulled_of(await run_job(order_document(order), on_progress))
+
+
+def pulled_of(result: Json) -> Pulled:
     return Pulled(**{**result, "layers": tuple(result["layers"]), "blobs": tuple(result["blobs"])})
 
 
@@ -33,13 +37,20 @@ async def run_push(order: PushOrder, on_progress: OnProgress) -> Pushed:
     return Pushed(**await run_job(order.document(), on_progress))
 
 
-async def run_job(order: Json, on_progress: OnProgress) -> Json:
+async def run_job(order: Json, on_progress: OnProgress, *, inherit: Sequence[int] = ()) -> Json:
     """Do an order in a worker process. Cancelled: the worker is killed and reaped before this returns.
+
+    `inherit` are descriptors that the order names.
 
     Errors: those of `image.contract`; `Failed` when the worker ended without an answer.
     """
     process = await anyio.open_process(
-        COMMAND, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
+        COMMAND,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+        pass_fds=inherit,
     )
     try:
         return await _talk(process, order, on_progress)

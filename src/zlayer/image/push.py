@@ -47,14 +47,14 @@ class _Push:
         body = self._blobs.read(self._order.digest, MAX_MANIFEST)
         name = self._registry.reference.familiar
         if body is None:
-            raise _missing(self._order.digest)
+            raise missing(self._order.digest)
         document = formats.read_manifest(body, "", name)
         if not isinstance(document, Manifest):
             raise Unsupported(f"{name} is an index here", hint="push the image of one platform")
         blobs = {blob.digest: blob for blob in (document.config, *document.layers)}
         for blob in blobs.values():
             if not self._blobs.has(blob.digest, blob.size):
-                raise _missing(blob.digest)
+                raise missing(blob.digest)
         self._push_all(sorted(blobs.values(), key=lambda blob: -blob.size))
         locator = self._registry.reference.tag or self._order.digest
         push_manifest(self._registry, locator, body, document.media_type, self._order.digest)
@@ -90,7 +90,8 @@ class _Push:
         self._report(blob.digest, how, blob.size, blob.size)
 
 
-def _missing(digest: str) -> Failed:
+def missing(digest: str) -> Failed:
+    """The error for a blob that an image stands on and that has gone."""
     return Failed(
         f"{digest} of the image is not on this node any more", hint="pull the image again: zlayer pull --policy always"
     )

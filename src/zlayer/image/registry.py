@@ -232,6 +232,13 @@ class Registry:
         return NotFound(f"registry {domain} answered {status}{detail}", hint="check that it is an OCI registry")
 
 
+class Offline(Registry):
+    """Refuses every request: for work over what is here already."""
+
+    def ask(self, method: str, rest: str, *_: object, **__: object) -> Answer:
+        raise Corrupt(f"{rest} is not in the archive", hint="export or save the image again")
+
+
 def _explained(answer: Answer) -> tuple[str, str]:
     """First code and message of the registry's own error document, made fit for one line."""
     try:

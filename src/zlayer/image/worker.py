@@ -49,6 +49,16 @@ def _outcome(order: Json, report: Report) -> Json:
             from zlayer.image.push_order import PushOrder
 
             return asdict(push(PushOrder.read(order), os.environ, report))
+        case "export":
+            from zlayer.image.archive_order import ExportOrder
+            from zlayer.image.archive_write import export
+
+            return export(ExportOrder.read(order))
+        case "import":
+            from zlayer.image.archive_order import ImportOrder
+            from zlayer.image.importing import take_in
+
+            return take_in(ImportOrder.read(order), os.environ, report)
         case "login":
             from zlayer.image.login import check
             from zlayer.image.login_order import LoginOrder

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 
 import anyio
+import anyio.to_thread
 
-from zlayer.image.contract import Image, ImageConfig, OnProgress, Progress, Pushed
+from zlayer.image.contract import Compression, Image, ImageConfig, OnProgress, Progress, Pushed
 from zlayer.model.base import Bytes, Timestamp
 from zlayer.model.container import PullPolicy
-from zlayer.model.errors import Conflict, Denied, NotFound
+from zlayer.model.errors import Conflict, Denied, Invalid, NotFound
 
 REFUSED = "wrong"
 
@@ -81,6 +83,21 @@ class FakeImages:
             on_progress(Progress(image.digest, "done", Bytes(1), Bytes(1)))
         self.serves[name] = image.digest
         return Pushed(name, image.digest, sent=1)
+
+    async def export(self, references: Sequence[str], out: int, *, compression: Compression = "") -> None:
+        del compression
+        for reference in references:
+            os.write(out, f"{self._one(reference).digest}\n".encode())
+
+    async def import_archive(self, source: int, *, name: str = "", rootfs: bool = False) -> Sequence[Image]:
+        del rootfs
+        with os.fdopen(os.dup(source), "rb") as file:
+            text = await anyio.to_thread.run_sync(file.read)
+        if not name:
+            raise Invalid("the archive gives it no name", hint="-t NAME")
+        image = Image(name, digest_of(text.decode()), self.config, (), "linux/amd64", Bytes(len(text)), Timestamp(0))
+        self.local[name] = image
+        return [image]
 
     async def login(self, registry: str, username: str, password: str) -> str:
         if password == REFUSED:

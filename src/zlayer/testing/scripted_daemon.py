@@ -211,9 +211,20 @@ class ScriptedDaemon:
 def _parse(raw: bytes, stream: BinaryIO) -> Request:
     first, *rest = raw.decode("latin-1").split("\r\n")
     headers = {n.strip().lower(): v.strip() for n, _, v in (line.partition(":") for line in rest)}
-    body = stream.read(int(headers.get("content-length", 0)))
     method, target, _ = first.split()
+    if headers.get("transfer-encoding") == "chunked":
+        return Request(method, target, headers, _dechunked(stream))
+    body = stream.read(int(headers.get("content-length", 0)))
     return Request(method, target, headers, json.loads(body) if body else None)
+
+
+def _dechunked(stream: BinaryIO) -> bytes:
+    body = b""
+    while size := int(stream.readline(), 16):
+        body += stream.read(size)
+        stream.readline()
+    stream.readline()
+    return body
 
 
 def _encoded(answer: Answer) -> bytes:

@@ -1,10 +1,13 @@
-"""Images of this node: list, inspect, pull, push, name, remove."""
+"""Images of this node: list, inspect, pull, push, name, export, import, remove."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Any
+from functools import partial
+from typing import Annotated, Any
 
+from fastapi import Query
+from starlette.requests import Request
 from starlette.responses import Response
 
 from zlayer.api.answer import answer, documented
@@ -13,14 +16,17 @@ from zlayer.api.area import area
 from zlayer.api.authorise import V1
 from zlayer.api.bodies import PullBody, PushBody, TagBody
 from zlayer.api.oneoff import blob
+from zlayer.api.pipes import Piped, fed
 from zlayer.api.pulls import pull, push
 from zlayer.api.services import Api
 from zlayer.api.streams import NDJSON, Emit, Stream
 from zlayer.api.times import rfc3339
-from zlayer.image.contract import Image, Progress
+from zlayer.image.contract import Compression, Image, Progress
 from zlayer.model.errors import NotFound
 
 router = area(prefix=f"{V1}/images", tag="images")
+IMPORT = f"{V1}/images/import"
+TAR = "application/x-tar"
 _PUSHED = {"type": "object", "description": "A blob's progress, then `{pushed}` or `{error}`"}
 _PULLED = {"type": "object", "description": "A blob's progress, then `{image}` or `{error}`"}
 
@@ -66,6 +72,34 @@ async def push_image(api: Api, body: PushBody) -> Response:
 @router.post("/tag", summary="Give an image another name", responses=documented(ImageItem, errors=(404, 422)))
 async def tag_image(api: Api, body: TagBody) -> Response:
     return answer(image_item(await api.agent.images.tag(body.source, body.target)))
+
+
+@router.get(
+    "/export",
+    summary="Images as one tar: an OCI layout that docker loads too",
+    responses=documented({"type": "string", "format": "binary"}, media_type=TAR, what="The archive", errors=(404,)),
+)
+async def export_images(
+    api: Api, reference: Annotated[list[str], Query()], compression: Annotated[Compression, Query()] = ""
+) -> Response:
+    images = api.agent.images
+    for one in reference:
+        if await images.find(one) is None:
+            raise NotFound(f"no local image {one}", hint=f"zlayer pull {one}")
+    return Piped(partial(images.export, reference, compression=compression), TAR)
+
+
+@router.post(
+    "/import",
+    summary="Take in an archive of images, or a plain root file system",
+    responses=documented(list[ImageItem], errors=(422,)),
+)
+async def import_images(
+    api: Api, request: Request, name: Annotated[str, Query()] = "", rootfs: Annotated[bool, Query()] = False
+) -> Response:
+    """The body is the tar, plain or packed with gzip or zstd."""
+    work = partial(api.agent.images.import_archive, name=name, rootfs=rootfs)
+    return answer([image_item(image) for image in await fed(request, work)])
 
 
 @router.get(
