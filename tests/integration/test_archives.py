@@ -130,7 +130,7 @@ async def test_only_what_is_here_goes_out(tmp_path: Path) -> None:
     with pytest.raises(NotFound):
         await export(images, [one.reference, "absent"], tmp_path / "x.tar")
     next(iter((tmp_path / "data" / "blobs" / "sha256").iterdir())).unlink()
-    with pytest.raises(ZlayerError, match="not on this node any more"):
+    with pytest.raises(ZlayerError, match=r"cannot be reached|not on this node"):
         await export(images, [one.reference], tmp_path / "y.tar")
     assert (tmp_path / "y.tar").stat().st_size == 0
 

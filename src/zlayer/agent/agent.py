@@ -207,6 +207,10 @@ class Agent:
             plane = network_plane(self.node, self._machine.network)
             await PlaneLoop(plane, view, lambda kind, message: self._writer.note(kind, message, self.node.id)).run()
 
+    def note(self, kind: str, message: str) -> None:
+        """An event of this node."""
+        self._writer.note(kind, message, self.node.id)
+
     # What the API asks (agent.contract.NodeAgent)
 
     async def logs(

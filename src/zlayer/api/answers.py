@@ -146,6 +146,49 @@ class ImageDetails(ImageItem):
     config: ImageConfig
 
 
+class ImageUsage(Answer):
+    """Bytes on disk: in all, what only it stands on, what it has in common with others."""
+
+    reference: str
+    size: int
+    alone: int
+    shared: int
+    in_use: bool
+    used_at: str
+
+
+class DiskUsage(Answer):
+    images: list[ImageUsage]
+    layers: int
+    blobs: int
+    reclaimable: int
+    free: int
+    disk: int
+
+
+class PieceItem(Answer):
+    """`kind`: image, packed (a compressed layer) or orphan."""
+
+    kind: str
+    name: str
+    size: int
+    why: str
+
+
+class Reclaimed(Answer):
+    pieces: list[PieceItem]
+    bytes: int
+    dry_run: bool
+
+
+class OriginItem(Answer):
+    created: str
+    by: str
+    comment: str
+    digest: str
+    size: int
+
+
 class Login(Answer):
     registry: str
     username: str

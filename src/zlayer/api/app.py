@@ -19,7 +19,19 @@ from zlayer.api.answer import answer
 from zlayer.api.answers import EventItem, LogItem, ProblemDocument, RunItem
 from zlayer.api.authorise import TABLE, authorise
 from zlayer.api.edge import Edge
-from zlayer.api.routes import deployments, health, images, instances, proxy, registries, run, services, system, updates
+from zlayer.api.routes import (
+    deployments,
+    health,
+    images,
+    instances,
+    proxy,
+    registries,
+    run,
+    services,
+    storage,
+    system,
+    updates,
+)
 from zlayer.api.services import Services
 
 ROUTERS = (
@@ -29,6 +41,7 @@ ROUTERS = (
     services.router,
     instances.router,
     run.router,
+    storage.router,
     images.router,
     registries.router,
     proxy.router,

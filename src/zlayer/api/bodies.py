@@ -181,6 +181,14 @@ class RunBody(Body):
         )
 
 
+class PruneBody(Body):
+    """`older_than` in seconds."""
+
+    unused: bool = False
+    older_than: Seconds = Field(default=Seconds(0), ge=0)
+    dry_run: bool = False
+
+
 class PushBody(Body):
     reference: str
     target: str = ""

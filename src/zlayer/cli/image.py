@@ -13,9 +13,12 @@ from zlayer.cli.render.table import table
 from zlayer.cli.render.times import ago, size
 from zlayer.cli.screen import Screen
 
+COMMAND = 60
+"""Characters of a command that a table shows."""
 EXAMPLES = """
 zlayer image ls
 zlayer image inspect alpine:3.20
+zlayer image history alpine:3.20
 zlayer image rm alpine:3.20 redis:7
 """
 
@@ -27,6 +30,10 @@ def register(parser: argparse.ArgumentParser) -> None:
     add_format(ls)
     rm = add_subcommand(subs, "rm", "Remove images, and the layers nothing else needs")
     rm.add_argument("images", nargs="+", metavar="IMAGE")
+    history = add_subcommand(subs, "history", "Show how an image came to be, newest first")
+    history.add_argument("image", metavar="IMAGE")
+    history.add_argument("--no-trunc", action="store_true", help="whole commands")
+    add_format(history)
     inspect = add_subcommand(subs, "inspect", "Show everything about an image")
     inspect.add_argument("image", metavar="IMAGE")
     inspect.add_argument("--format", choices=("json", "yaml"), default="json", help="default: json")
@@ -40,9 +47,26 @@ def run(args: argparse.Namespace) -> int:
     if args.action == "inspect":
         screen.data(as_text(dict(api.image(args.image)), args.format))
         return 0
+    if args.action == "history":
+        return _history(args, screen)
     for reference in args.images:
         for line in api.remove_image(reference) or (reference,):
             screen.data(line)
+    return 0
+
+
+def _history(args: argparse.Namespace, screen: Screen) -> int:
+    found = link.client(args).image_history(args.image)
+    if args.format != "table":
+        screen.data(as_text([each.document() for each in found], args.format))
+        return 0
+    now = time.time()
+    rows = []
+    for step in reversed(found):
+        by = " ".join(step.by.split())
+        shown = by if args.no_trunc or len(by) <= COMMAND else f"{by[: COMMAND - 1]}…"
+        rows.append([ago(step.created, now) if step.created else "-", shown, size(step.size), step.comment])
+    screen.data(table(("CREATED", "CREATED BY", "SIZE", "COMMENT"), rows, colour=screen.colour))
     return 0
 
 

@@ -23,6 +23,18 @@ def size(text: str) -> int:
     return int(count * factor)
 
 
+def duration(text: str) -> float:
+    """Seconds of `90s`, `15m`, `12h`, `7d` or a plain number."""
+    factor = {"s": 1, "m": 60, "h": 3600, "d": 86400}.get(text[-1:].lower())
+    try:
+        count = float(text[:-1] if factor else text)
+    except ValueError:
+        count = -1
+    if not 0 <= count < 1e9:
+        raise argparse.ArgumentTypeError(f"{text!r} is no length of time; write 90s, 15m, 12h or 7d")
+    return count * (factor or 1)
+
+
 def cpus(text: str) -> float:
     """Cores, or thousandths of one as `500m`."""
     try:

@@ -30,6 +30,7 @@ VERBS: dict[str, tuple[str, str, str]] = {
     "tag": ("tag", "Give a local image another name", IMAGES),
     "login": ("login", "Log the daemon in to a registry, or list its logins", IMAGES),
     "logout": ("login", "Forget a login", IMAGES),
+    "system": ("system", "Show what images take on disk, or give it back", IMAGES),
     "image": ("image", "List, inspect or remove images", IMAGES),
     "proxy": ("proxy", "List the proxy's routes, or its backends with counters", TRAFFIC),
     "validate": ("validate", "Check a spec and list every fault", SPEC),

@@ -227,3 +227,14 @@ class AsyncClient:
 
     async def logout(self, registry: str) -> results.Login:
         return await self.send(calls.logout(registry))
+
+    async def disk_usage(self) -> results.DiskUsage:
+        return await self.send(calls.disk_usage())
+
+    async def prune(self, *, unused: bool = False, older_than: float = 0.0, dry_run: bool = False) -> results.Reclaimed:
+        """Give back what nothing needs; with `unused` also images that nothing runs, not used for so many seconds."""
+        return await self.send(calls.prune(unused=unused, older_than=older_than, dry_run=dry_run))
+
+    async def image_history(self, reference: str) -> tuple[results.Origin, ...]:
+        """How an image came to be, oldest first."""
+        return await self.send(calls.image_history(reference))

@@ -240,6 +240,19 @@ def import_archive(name: str, *, rootfs: bool) -> str:
     return f"{API}/images/import{query(name=name or None, rootfs=rootfs or None)}"
 
 
+def disk_usage() -> Call[results.DiskUsage]:
+    return Call("GET", f"{API}/system/df", results.DiskUsage.of)
+
+
+def prune(*, unused: bool, older_than: float, dry_run: bool) -> Call[results.Reclaimed]:
+    body = {"unused": unused, "older_than": older_than, "dry_run": dry_run}
+    return Call("POST", f"{API}/system/prune", results.Reclaimed.of, body)
+
+
+def image_history(reference: str) -> Call[tuple[results.Origin, ...]]:
+    return Call("GET", f"{API}/images/history{query(reference=reference)}", results.Origin.all)
+
+
 def logins() -> Call[tuple[results.Login, ...]]:
     return Call("GET", f"{API}/registries", results.Login.all)
 

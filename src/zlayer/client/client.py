@@ -246,3 +246,14 @@ class Client:
 
     def logout(self, registry: str) -> results.Login:
         return self.send(calls.logout(registry))
+
+    def disk_usage(self) -> results.DiskUsage:
+        return self.send(calls.disk_usage())
+
+    def prune(self, *, unused: bool = False, older_than: float = 0.0, dry_run: bool = False) -> results.Reclaimed:
+        """Give back what nothing needs; with `unused` also images that nothing runs, not used for so many seconds."""
+        return self.send(calls.prune(unused=unused, older_than=older_than, dry_run=dry_run))
+
+    def image_history(self, reference: str) -> tuple[results.Origin, ...]:
+        """How an image came to be, oldest first."""
+        return self.send(calls.image_history(reference))

@@ -175,6 +175,53 @@ class PullProgress(Record):
     total: int = 0
 
 
+class ImageUsage(Record):
+    """Bytes on disk: in all, what only it stands on, what it has in common with others."""
+
+    reference: str
+    size: int = 0
+    alone: int = 0
+    shared: int = 0
+    in_use: bool = False
+    used_at: str | float | None = None
+
+
+class DiskUsage(Record):
+    parts: ClassVar[Mapping[str, type[Record]]] = {"images": ImageUsage}
+    images: tuple[ImageUsage, ...] = ()
+    layers: int = 0
+    blobs: int = 0
+    reclaimable: int = 0
+    free: int = 0
+    disk: int = 0
+
+
+class Piece(Record):
+    """`kind`: image, packed (a compressed layer) or orphan."""
+
+    kind: str
+    name: str
+    size: int = 0
+    why: str = ""
+
+
+class Reclaimed(Record):
+    parts: ClassVar[Mapping[str, type[Record]]] = {"pieces": Piece}
+    pieces: tuple[Piece, ...] = ()
+    bytes: int = 0
+    dry_run: bool = False
+
+
+class Origin(Record):
+    """A step of an image's history; without a digest it made no layer."""
+
+    created: str = ""
+    by: str = ""
+    comment: str = ""
+    digest: str = ""
+    size: int = 0
+
+
 class Pushed(Record):
     """Where an image is now. `sent`: bytes that went over the wire; `there` and `mounted`: blobs that need not."""
 

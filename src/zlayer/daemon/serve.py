@@ -28,6 +28,7 @@ from zlayer.control.wishes import Wishes
 from zlayer.daemon import lock, tokens, traffic, wiring
 from zlayer.daemon.config import Config, load
 from zlayer.daemon.doors import Doors, open_doors
+from zlayer.daemon.housekeeping import Housekeeper, space_of
 from zlayer.daemon.http import Listener
 from zlayer.daemon.logging import Format, Level, LogFile, configure, terminal
 from zlayer.daemon.options import Options
@@ -37,6 +38,7 @@ from zlayer.model.base import Timestamp
 from zlayer.model.container import ContainerSpec
 from zlayer.model.errors import ZlayerError
 from zlayer.model.paths import Paths
+from zlayer.store.pins import pinned_images
 from zlayer.store.view import View
 
 log = structlog.get_logger()
@@ -124,6 +126,13 @@ async def _serve(
                     certificates = traffic.keeper(drivers.store, view, moving, carriers, drivers.node)
                     tasks.start_soon(standing, "proxy", carriers.keep)
                     tasks.start_soon(standing, "certificates", certificates.run)
+                keeper = Housekeeper(
+                    agent.images.stock,
+                    space_of(paths.root),
+                    lambda: pinned_images(drivers.store, view.picture()),
+                    agent.note,
+                )
+                tasks.start_soon(standing, "images", keeper.run)
                 tasks.start_soon(_until_stopping, listeners, services, agent, tasks)
                 await agent.recovered.wait()
                 services.ready.set()

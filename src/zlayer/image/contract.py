@@ -12,12 +12,12 @@ Errors: `Invalid` (bad reference), `NotFound` (manifest unknown, no such platfor
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
 
-from zlayer.model.base import Bytes, Timestamp
+from zlayer.model.base import Bytes, Seconds, Timestamp
 from zlayer.model.container import PullPolicy
 
 
@@ -81,7 +81,81 @@ class Pushed:
     mounted: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class ImageUsage:
+    """What an image takes on disk: in all, what only it stands on, and what it has in common with others."""
+
+    reference: str
+    size: Bytes
+    alone: Bytes
+    shared: Bytes
+    in_use: bool
+    used_at: Timestamp
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Bytes on disk: unpacked layers, and blobs (packed layers, documents). `free` and `disk` are the file system's."""
+
+    images: tuple[ImageUsage, ...]
+    layers: Bytes
+    blobs: Bytes
+    reclaimable: Bytes
+    free: Bytes
+    disk: Bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Want:
+    """What to give back: names that nothing runs as well (`unused`), not used for so long; or as many bytes as this.
+
+    For `bytes` packed layers go too, and as much as is needed, whatever `unused` says.
+    """
+
+    unused: bool = False
+    older_than: Seconds = Seconds(0)
+    bytes: Bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Something that goes: an image's name with what only it stood on, a packed layer, or content of no image."""
+
+    kind: Literal["image", "packed", "orphan"]
+    name: str
+    size: Bytes
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """A step of an image's history (image-spec, config.md); without a digest it made no layer. `size`: compressed."""
+
+    created: str
+    by: str
+    comment: str
+    digest: str
+    size: Bytes
+
+
+class Storage(Protocol):
+    """What images take on disk. `in_use` are manifest or index digests that must stay."""
+
+    async def usage(self, in_use: Collection[str]) -> Usage: ...
+
+    async def reclaim(self, in_use: Collection[str], want: Want, *, dry_run: bool = False) -> Sequence[Piece]:
+        """Give back; what went, or would go, in order."""
+        ...
+
+    async def history(self, reference: str) -> Sequence[Origin]:
+        """How an image came to be, oldest first. Errors: `NotFound`."""
+        ...
+
+
 class Images(Protocol):
+    @property
+    def stock(self) -> Storage: ...
+
     async def pull(
         self,
         reference: str,

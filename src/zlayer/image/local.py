@@ -26,6 +26,7 @@ from zlayer.image.push_order import PushOrder
 from zlayer.image.records import Record, Records, image_config
 from zlayer.image.reference import Reference, parse
 from zlayer.image.settings import RegistrySettings
+from zlayer.image.stock import Stock
 from zlayer.model.base import Bytes, Timestamp
 from zlayer.model.container import PullPolicy
 from zlayer.model.errors import Conflict, Deadline, Exhausted, Failed, Invalid, NotFound, Unavailable, ZlayerError
@@ -62,6 +63,7 @@ class LocalImages:
         self._writing = anyio.Lock()
         """Held while records change or layers go: a record never names a layer that is being deleted."""
         self._own = str(platforms.own())
+        self.stock = Stock(self._stores, self._records, self._writing, find=self._one, alone=self._alone)
 
     async def pull(
         self,
@@ -73,8 +75,10 @@ class LocalImages:
     ) -> Image:
         wanted, asked = self._parse(reference), self._asked(platform)
         local = self._local(wanted, asked)
-        if policy in ("if_not_present", "never") and local is not None:
-            return local.image
+        if local is not None:
+            self.stock.touch(local.image.digest)
+            if policy in ("if_not_present", "never"):
+                return local.image
         if policy == "never":
             raise NotFound(
                 f"image {wanted.familiar} is not on this node, and its pull policy is never",
@@ -108,12 +112,15 @@ class LocalImages:
     async def push(self, source: str, target: str = "", *, on_progress: OnProgress | None = None) -> Pushed:
         record = self._one(source)
         wanted = self._target(target or record.image.reference, pinned=not target)
+        await self._repack(record, on_progress or (lambda _progress: None))
         order = PushOrder(self._root, str(wanted), record.image.digest, self._settings, self._mounts(record, wanted))
         async with self._workers:
             return await run_push(order, on_progress or (lambda _progress: None))
 
     async def export(self, references: Sequence[str], out: int, *, compression: Compression = "") -> None:
         records = [self._one(reference) for reference in references]
+        for record in records:
+            await self._repack(record, lambda _progress: None)
         images = tuple((record.image.reference, record.image.digest) for record in records)
         order = ExportOrder(self._root, images, compression, out)
         async with self._workers:
@@ -181,6 +188,22 @@ class LocalImages:
                 await to_thread.run_sync(self._records.drop, record)
             untagged = [f"untagged: {record.image.reference}" for record in gone]
             return [*untagged, *await self._collect(gone)]
+
+    async def _repack(self, record: Record, report: OnProgress) -> None:
+        """Fetch compressed layers again that were given back for their space; from any name the image has."""
+        if all(map(self._stores.blobs.has, record.blobs)):
+            return
+        names = [one.image.reference for one in self._records.all() if one.image.digest == record.image.digest]
+        for last, name in enumerate(names, start=1 - len(names)):
+            pinned = f"{self._parse(name).name}@{record.image.digest}"
+            platform = record.asked_platform or None
+            try:
+                await self._work(PullOrder(self._root, pinned, platform, self._settings, packed=True), report)
+            except ZlayerError:
+                if last == 0:
+                    raise
+            else:
+                return
 
     def _one(self, reference: str) -> Record:
         """The local image a person means."""
@@ -303,10 +326,13 @@ class LocalImages:
             await to_thread.run_sync(self._records.put, kept)
         await to_thread.run_sync(self._records.put, record)
 
+    def _alone(self) -> bool:
+        """No pull or import is under way, whose content no record stands on yet."""
+        return not len(self._flights) and not self._guests
+
     async def _collect(self, removed: Sequence[Record] | None) -> Sequence[str]:
         """Delete what the removed stood on alone; None, or nobody pulling: all that no record stands on."""
-        alone = not len(self._flights) and not self._guests
-        waste = garbage(self._stores, self._records, None if removed is None or alone else removed)
+        waste = garbage(self._stores, self._records, None if removed is None or self._alone() else removed)
         return await to_thread.run_sync(delete, self._stores, waste)
 
     async def list(self) -> Sequence[Image]:  # last in the class: it hides the builtin of that name

@@ -50,7 +50,7 @@ class _Pull:
         self._blobs = BlobStore(order.root / "blobs")
         extractions = Semaphore(order.settings.extractions)
         layers = LayerStore(order.root / "layers")
-        self._shop = Workshop(registry, self._blobs, layers, report, extractions)
+        self._shop = Workshop(registry, self._blobs, layers, report, extractions, order.packed)
         self._documents: list[str] = []
 
     def run(self) -> Pulled:
@@ -116,7 +116,7 @@ class _Pull:
 
     def _fetch_all(self, pairs: Mapping[str, Descriptor]) -> None:
         """The first fault ends the pull; a full disk also takes the partial downloads of this pull with it."""
-        missing = {d: blob for d, blob in pairs.items() if not self._shop.layers.has(d)}
+        missing = {d: blob for d, blob in pairs.items() if not self._shop.here(blob, d)}
         self._check_space(sum(blob.size for blob in missing.values()))
         ordered = sorted(pairs.items(), key=lambda pair: -pair[1].size)
         pool = ThreadPoolExecutor(self._order.settings.downloads, thread_name_prefix="layer")

@@ -32,8 +32,13 @@ class Workshop:
     layers: LayerStore
     report: Report
     extractions: threading.Semaphore
+    packed: bool = False
+    """Whether the compressed blob is wanted too where the layer is here."""
     ended: threading.Event = field(default_factory=threading.Event)
     """Set at the first fault: the other layers stop at their next bytes."""
+
+    def here(self, blob: Descriptor, diff_id: str) -> bool:
+        return self.layers.has(diff_id) and (not self.packed or self.blobs.has(blob.digest, blob.size))
 
 
 def fetch_layer(shop: Workshop, blob: Descriptor, diff_id: str) -> None:
@@ -41,12 +46,12 @@ def fetch_layer(shop: Workshop, blob: Descriptor, diff_id: str) -> None:
 
     Errors: those of the download; `Corrupt` also for a bad archive or another diff id, and then nothing is kept.
     """
-    if shop.layers.has(diff_id):
+    if shop.here(blob, diff_id):
         shop.report(blob.digest, "exists", blob.size, blob.size)
         return
     shop.report(blob.digest, "waiting", 0, blob.size)
     with shop.blobs.partial(blob.digest) as partial:
-        if shop.layers.has(diff_id):
+        if shop.here(blob, diff_id):
             shop.report(blob.digest, "exists", blob.size, blob.size)
             return
         if shop.blobs.has(blob.digest, blob.size):
@@ -79,6 +84,10 @@ class _LayerJob:
 
     def _fetch(self) -> None:
         """Extract while downloading when a place to extract is free; else download first and extract then."""
+        if self._shop.layers.has(self._diff_id):
+            self._download_only()
+            self._partial.commit()
+            return
         if not self._shop.extractions.acquire(blocking=False):
             self._phase = "downloading"
             self._download_only()

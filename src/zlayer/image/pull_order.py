@@ -26,6 +26,8 @@ class PullOrder:
     settings: RegistrySettings
     known: tuple[str, ...] = ()
     resolve_only: bool = False
+    packed: bool = False
+    """Compressed layers that are not here any more are wanted too, though their layers are unpacked."""
     offline: bool = False
     """Everything is here already, and only unpacked; what is not is an error."""
 
@@ -55,6 +57,7 @@ def order_document(order: PullOrder) -> dict[str, Any]:  # Any: a JSON document
         "settings": order.settings.document(),
         "known": list(order.known),
         "resolve_only": order.resolve_only,
+        "packed": order.packed,
         "offline": order.offline,
     }
 
@@ -67,5 +70,6 @@ def read_order(document: Mapping[str, Any]) -> PullOrder:
         settings=RegistrySettings.of_document(document["settings"]),
         known=tuple(document["known"]),
         resolve_only=document["resolve_only"],
+        packed=document["packed"],
         offline=document["offline"],
     )

@@ -4,14 +4,26 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 
 import anyio
 import anyio.to_thread
 
-from zlayer.image.contract import Compression, Image, ImageConfig, OnProgress, Progress, Pushed
+from zlayer.image.contract import (
+    Compression,
+    Image,
+    ImageConfig,
+    ImageUsage,
+    OnProgress,
+    Origin,
+    Piece,
+    Progress,
+    Pushed,
+    Usage,
+    Want,
+)
 from zlayer.model.base import Bytes, Timestamp
 from zlayer.model.container import PullPolicy
 from zlayer.model.errors import Conflict, Denied, Invalid, NotFound
@@ -21,6 +33,31 @@ REFUSED = "wrong"
 
 def digest_of(text: str) -> str:
     return f"sha256:{sha256(text.encode()).hexdigest()}"
+
+
+@dataclass(slots=True)
+class FakeStorage:
+    """A byte per image; nothing is shared."""
+
+    local: dict[str, Image]
+
+    async def usage(self, in_use: Collection[str]) -> Usage:
+        images = tuple(
+            ImageUsage(one.reference, one.size, one.size, Bytes(0), one.digest in in_use, one.pulled_at)
+            for one in self.local.values()
+        )
+        return Usage(images, Bytes(len(images)), Bytes(0), Bytes(0), Bytes(1), Bytes(2))
+
+    async def reclaim(self, in_use: Collection[str], want: Want, *, dry_run: bool = False) -> Sequence[Piece]:
+        unused = [one for one in self.local.values() if one.digest not in in_use and (want.unused or want.bytes)]
+        for one in () if dry_run else unused:
+            del self.local[one.reference]
+        return [Piece("image", one.reference, one.size, "nobody runs it") for one in unused]
+
+    async def history(self, reference: str) -> Sequence[Origin]:
+        if reference not in self.local:
+            raise NotFound(f"no image {reference}", hint="pull it")
+        return [Origin("2026-01-01T00:00:00Z", "RUN make", "", "sha256:1", Bytes(5))]
 
 
 @dataclass(slots=True)
@@ -35,6 +72,10 @@ class FakeImages:
     downloads: Counter[str] = field(default_factory=Counter)
     known: dict[str, str] = field(default_factory=dict)
     """Logins: user names by registry. The password `REFUSED` is refused everywhere."""
+
+    @property
+    def stock(self) -> FakeStorage:
+        return FakeStorage(self.local)
 
     async def pull(
         self,

@@ -23,6 +23,7 @@ from zlayer.api.streams import NDJSON, Emit, Stream
 from zlayer.api.times import rfc3339
 from zlayer.image.contract import Compression, Image, Progress
 from zlayer.model.errors import NotFound
+from zlayer.store.pins import running_images
 
 router = area(prefix=f"{V1}/images", tag="images")
 IMPORT = f"{V1}/images/import"
@@ -120,8 +121,7 @@ async def image_one(api: Api, reference: str) -> Response:
     responses=documented(Deleted, errors=(404, 409, 422)),
 )
 async def remove(api: Api, reference: str) -> Response:
-    statuses = (seen.status for seen in api.views.picture().all().values())
-    in_use = sorted({s.image_digest for s in statuses if s is not None and s.image_digest and not s.gone})
+    in_use = sorted(running_images(api.views.picture()))
     deleted = await api.agent.images.remove(reference, in_use=in_use)
     return answer({"deleted": list(deleted)})
 
