@@ -14,7 +14,7 @@ from zlayer.testing.contracts.runtime import RuntimeContract
 from zlayer.testing.contracts.runtime_programs import Program, answer_to, behaviour_of
 from zlayer.testing.fake_machine import FakeMachine
 from zlayer.testing.fake_runtime import FakeRuntime
-from zlayer.testing.sandbox import Sandbox, sandbox
+from zlayer.testing.sandbox import Sandbox, engines, sandbox
 
 pytestmark = pytest.mark.anyio
 
@@ -49,13 +49,13 @@ class TestFakeRuntime(RuntimeContract):
 class OciBench:
     """The real thing in a sandbox of its own."""
 
-    def __init__(self, box: Sandbox) -> None:
-        self._box = box
+    def __init__(self, box: Sandbox, engine: str) -> None:
+        self._box, self._engine = box, engine
         self._runtime = self._make()
         self._all = [self._runtime]
 
     def _make(self) -> OciRuntime:
-        return OciRuntime(self._box.containers, self._box.run, self._box.cgroup)
+        return OciRuntime(self._box.containers, self._box.run, self._box.cgroup, self._engine)
 
     def runtime(self) -> OciRuntime:
         return self._runtime
@@ -78,9 +78,9 @@ class OciBench:
 
 @pytest.mark.root
 class TestOciRuntime(RuntimeContract):
-    @pytest.fixture
-    async def bench(self) -> AsyncIterator[OciBench]:
+    @pytest.fixture(params=engines())
+    async def bench(self, request: pytest.FixtureRequest) -> AsyncIterator[OciBench]:
         with sandbox() as box:
-            bench = OciBench(box)
+            bench = OciBench(box, request.param)
             yield bench
             await bench.close()

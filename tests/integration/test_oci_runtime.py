@@ -23,7 +23,7 @@ from zlayer.model.errors import Failed, Invalid
 from zlayer.runtime.contract import CreateRequest, ExecRequest, Exit, Handle, MountPoint, Session
 from zlayer.runtime.oci.driver import OciRuntime
 from zlayer.runtime.oci.rotation import segments
-from zlayer.testing.sandbox import Sandbox, sandbox
+from zlayer.testing.sandbox import Sandbox, engines, sandbox
 
 pytestmark = [pytest.mark.anyio, pytest.mark.root]
 
@@ -31,9 +31,9 @@ pytestmark = [pytest.mark.anyio, pytest.mark.root]
 class Lab:
     """A sandbox and a runtime over it."""
 
-    def __init__(self, box: Sandbox) -> None:
-        self.box = box
-        self.runtime = OciRuntime(box.containers, box.run, box.cgroup)
+    def __init__(self, box: Sandbox, engine: str) -> None:
+        self.box, self.engine = box, engine
+        self.runtime = OciRuntime(box.containers, box.run, box.cgroup, engine)
 
     def request(self, command: str, name: str = "") -> CreateRequest:
         return self.box.request("/bin/sh", "-c", command, name=name)
@@ -67,10 +67,10 @@ class Lab:
         return handle
 
 
-@pytest.fixture
-async def lab() -> AsyncIterator[Lab]:
+@pytest.fixture(params=engines())
+async def lab(request: pytest.FixtureRequest) -> AsyncIterator[Lab]:
     with sandbox() as box:
-        lab = Lab(box)
+        lab = Lab(box, request.param)
         yield lab
         for handle in await lab.runtime.list():
             await lab.runtime.remove(handle)
@@ -276,7 +276,6 @@ class TestEnds:
 
 
 class TestTerminals:
-    @pytest.mark.xfail(reason="open defect: the first ioctl of a session fails now and then", strict=False)
     async def test_exec_on_a_terminal_with_a_size(self, lab: Lab) -> None:
         handle = await lab.running(lab.request("sleep 100"))
         request = ExecRequest(
@@ -401,9 +400,9 @@ from pathlib import Path
 from dataclasses import replace
 from zlayer.runtime.contract import CreateRequest
 from zlayer.runtime.oci.driver import OciRuntime
-root, cgroup, name = sys.argv[1:]
+root, cgroup, engine, name = sys.argv[1:]
 async def main():
-    runtime = OciRuntime(Path(root) / "c", Path(root) / "r", cgroup)
+    runtime = OciRuntime(Path(root) / "c", Path(root) / "r", cgroup, engine)
     directory = Path(root) / "c" / name
     request = CreateRequest(id=name, directory=directory, rootfs=directory / "rootfs", argv=("sleep", "100"))
     print("go", flush=True)
@@ -421,7 +420,7 @@ class TestKilledHalfWay:
         for number in range(12):
             request = lab.box.request("sleep", "100", name=f"k{number}")
             child = subprocess.Popen(  # noqa: ASYNC220  # it is killed, not awaited
-                [sys.executable, "-c", _CREATE, str(lab.box.root), lab.box.cgroup, request.id],
+                [sys.executable, "-c", _CREATE, str(lab.box.root), lab.box.cgroup, lab.engine, request.id],
                 stdout=subprocess.PIPE,
             )
             assert child.stdout
@@ -471,7 +470,7 @@ class TestKilledHalfWay:
             await own.recover(handle)
             assert b"4244" in lab.commands(handle)
             scratch.rename(scratch.with_name("exec-1-1-gone"))
-            await OciRuntime(lab.box.containers, lab.box.run, lab.box.cgroup).recover(handle)
+            await OciRuntime(lab.box.containers, lab.box.run, lab.box.cgroup, lab.engine).recover(handle)
             assert await session.wait() != 0
         assert not list(Path(handle.directory).glob("bundle/exec-*"))
 

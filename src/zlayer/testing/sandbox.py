@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from zlayer.runtime.contract import CreateRequest
+from zlayer.runtime.oci.site import ENGINES
 
 _USERS = "root:x:0:0:root:/root:/bin/sh\nuser:x:1000:1001:User:/home/user:/bin/sh\n"
 _GROUP = "root:x:0:\nuser:x:1001:\nextra:x:1234:user\nwheel:x:10:root\n"
@@ -26,6 +27,11 @@ _BUSYBOX = ("/bin/busybox", "/usr/bin/busybox")
 def busybox() -> Path | None:
     """A static busybox of this machine."""
     return next((Path(path) for path in _BUSYBOX if Path(path).exists()), None)
+
+
+def engines() -> list[str]:
+    """The OCI engines a driver is to be tried with: those of this machine; where there is none, what `auto` says."""
+    return [name for name in ENGINES if shutil.which(name)] or ["auto"]
 
 
 def make_rootfs(root: Path) -> Path:

@@ -200,7 +200,7 @@ class OciRuntime:
         layout, engine = layout_of(handle.directory), self._site.engine(record.engine)
         if exit_of(layout, record, self._hierarchies) is not None or waits_for_start(engine, record):
             raise NotFound(f"container {handle.id} is not running", hint="start it, or look at its logs")
-        return await open_exec(engine, layout, record, request)
+        return await open_exec(engine, layout, record, request, self._watcher())
 
     async def attach(self, handle: Handle) -> Session:
         record = self._load(handle)

@@ -1,7 +1,8 @@
 """Running one more program in a container: the engine's `exec` in the foreground, so that its exit code reaches us.
 
 Without a terminal the three streams are pipes. With one, we hold the master of a pty whose slave the engine gets as
-its own terminal: it makes another inside the container and copies. Sizes are set on both.
+its own terminal: it makes another inside the container and copies. Sizes are set on both; the inner one is found by
+the program's pid, which runc tells only after the program runs.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from zlayer.runtime.contract import ExecRequest, Session, Stream
 from zlayer.runtime.oci import spawn
 from zlayer.runtime.oci.config import user_section
 from zlayer.runtime.oci.engine import Engine
+from zlayer.runtime.oci.inotify import CREATE, MODIFY, MOVED_TO, Inotify
 from zlayer.runtime.oci.layout import Layout, Record, read_number
 from zlayer.runtime.oci.processes import Process, children_of, identify
 from zlayer.runtime.oci.streams import Descriptor, Reader
@@ -37,10 +39,12 @@ from zlayer.runtime.oci.users import resolve
 
 _NOT_FOUND, _NOT_EXECUTABLE, _KILLED = 127, 126, 137
 _GONE_SECONDS = 10.0
+_SIZE_SECONDS = 1.0
+"""How long input waits for the size set before it: an engine that hangs must not hide that the client hung up."""
 _PTY_MAJORS = range(136, 144)
 
 
-async def open_exec(engine: Engine, layout: Layout, record: Record, request: ExecRequest) -> Session:
+async def open_exec(engine: Engine, layout: Layout, record: Record, request: ExecRequest, inotify: Inotify) -> Session:
     """Start it; the program may not run yet when this returns. `Invalid` for a user the image does not have."""
     if not request.argv or not request.argv[0]:
         raise Invalid("nothing to execute", hint="give a command")
@@ -59,7 +63,7 @@ async def open_exec(engine: Engine, layout: Layout, record: Record, request: Exe
     finally:
         for fd in {*ends.theirs}:
             os.close(fd)
-    return ExecSession(child, ends, scratch, record.process)
+    return ExecSession(child, ends, scratch, record.process, inotify)
 
 
 def _prefix() -> str:
@@ -115,12 +119,16 @@ def _terminal() -> Ends:
 class ExecSession:
     """A live exec. Leaving it kills the program and what it started in its session."""
 
-    def __init__(self, child: subprocess.Popen[bytes], ends: Ends, scratch: Path, init: Process) -> None:
+    def __init__(
+        self, child: subprocess.Popen[bytes], ends: Ends, scratch: Path, init: Process, inotify: Inotify
+    ) -> None:
         self._child, self._ends, self._scratch, self._init = child, ends, scratch, init
+        self._inotify = inotify
         self._reader = Reader(ends.read)
         self._writer = Descriptor(ends.write) if ends.write >= 0 else None
         self._said = b""
         self._size: tuple[int, int] | None = None
+        """What the terminal inside has still to get."""
 
     async def __aenter__(self) -> Session:
         return self
@@ -160,13 +168,34 @@ class ExecSession:
         async for stream, chunk in self._reader.chunks():
             if stream == "stderr":
                 self._said = (self._said + chunk)[-4096:]
-            if self._size and set_size(read_number(self._scratch / "pid"), *self._size):
-                self._size = None
+            self._size_inside(self._pid)
             yield stream, chunk
 
     async def send(self, data: bytes) -> None:
         if data and self._writer:
+            if self._size and not self._writer.closed:
+                await self._sized()
             await self._writer.write(data)
+
+    async def _sized(self) -> None:
+        """Return once the terminal inside has its size, or has none to be given."""
+        with (
+            self._inotify.watch((self._scratch, CREATE | MODIFY | MOVED_TO)) as changed,
+            anyio.move_on_after(_SIZE_SECONDS),
+        ):
+            while (pid := self._pid) is None and self._child.poll() is None:
+                await changed.wait()
+                changed.clear()
+            self._size_inside(pid)
+
+    @property
+    def _pid(self) -> int | None:
+        """Of the program; None until the engine has said it."""
+        return read_number(self._scratch / "pid")
+
+    def _size_inside(self, pid: int | None) -> None:
+        if self._size and set_size(pid, *self._size):
+            self._size = None
 
     async def close_stdin(self) -> None:
         if not self._ends.terminal:
@@ -185,8 +214,7 @@ class ExecSession:
         fcntl.ioctl(self._writer.fd, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
         if self._child.poll() is None:
             self._child.send_signal(signal.SIGWINCH)
-        if set_size(read_number(self._scratch / "pid"), rows, columns):
-            self._size = None
+        self._size_inside(self._pid)
 
     async def wait(self) -> int | None:
         async for stream, chunk in self._reader.chunks():

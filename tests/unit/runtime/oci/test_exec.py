@@ -11,12 +11,16 @@ import termios
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 
 from zlayer.model.errors import Invalid
 from zlayer.runtime.contract import ExecRequest
-from zlayer.runtime.oci.exec import end_stale_execs, process_of, refused_code, set_size
+from zlayer.runtime.oci.exec import Ends, ExecSession, end_stale_execs, process_of, refused_code, set_size
+from zlayer.runtime.oci.inotify import Inotify
 from zlayer.runtime.oci.layout import Layout
+from zlayer.runtime.oci.processes import identify
+from zlayer.runtime.oci.streams import Descriptor
 
 
 @pytest.fixture
@@ -78,8 +82,45 @@ def test_only_a_terminal_is_given_a_size(tmp_path: Path) -> None:
         with subprocess.Popen(["sleep", "100"], stdin=stdin) as child:
             assert set_size(child.pid, 12, 34) is expected
             child.kill()
-    assert struct.unpack("HHHH", fcntl.ioctl(master, termios.TIOCGWINSZ, bytes(8)))[:2] == (12, 34)
+    assert _size(master) == (12, 34)
     assert not set_size(None, 1, 1)
     assert not set_size(2**22 + 1, 1, 1)
     os.close(master)
     os.close(slave)
+
+
+@pytest.mark.anyio
+async def test_input_comes_after_the_size_that_was_set_before_it(tmp_path: Path) -> None:
+    """Though the engine tells the program's pid late: runc does so after the program has begun to speak."""
+    outer, theirs = pty.openpty()
+    inner, slave = pty.openpty()
+    inotify, init = Inotify(), identify(os.getpid())
+    assert init is not None
+    engine, program = _sleeper(subprocess.DEVNULL), _sleeper(slave)
+    ends = Ends((("stdout", outer),), os.dup(outer), (theirs,) * 3, terminal=True)
+    typed = Descriptor(theirs)
+    async with ExecSession(engine, ends, tmp_path, init, inotify) as session:
+        await session.resize(12, 34)
+        assert _size(inner) != (12, 34)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(session.send, b"x\n")
+            await anyio.wait_all_tasks_blocked()
+            (tmp_path / "pid").write_text(str(program.pid))
+            with anyio.fail_after(20):
+                await typed.readable()
+            assert _size(inner) == (12, 34)
+    program.kill()
+    program.wait()
+    typed.close()
+    inotify.close()
+    os.close(inner)
+    os.close(slave)
+
+
+def _sleeper(stdin: int) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(["sleep", "100"], stdin=stdin)
+
+
+def _size(terminal: int) -> tuple[int, int]:
+    rows, columns, _, _ = struct.unpack("HHHH", fcntl.ioctl(terminal, termios.TIOCGWINSZ, bytes(8)))
+    return rows, columns
