@@ -90,6 +90,33 @@ async def test_certificates_by_name_come_change_and_go_without_a_reload(
     assert (await seen(proxy.port, "b.test"))[0] == "b.test"
 
 
+async def test_another_certificate_becomes_the_default_without_a_reload_or_a_gap(
+    proxy: Proxied, authority: LocalAuthority
+) -> None:
+    _, server = await proxy.origin("one")
+    backend = Backend("b", "http", (server,))
+    a, b, c = (certificate(authority, name) for name in ("a.test", "b.test", "c.test"))
+    await proxy.engine.apply(proxy.table(backend, mode="https", certificates=[b]))
+    wrong: list[str] = []
+    done = anyio.Event()
+
+    async def watch() -> None:
+        while not done.is_set():
+            if (name := (await seen(proxy.port, "b.test"))[0]) != "b.test":
+                wrong.append(name)
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(watch)
+        for _ in range(10):
+            for given in ([a, b], [b, c], [c, b], [b]):
+                await proxy.engine.apply(proxy.table(backend, mode="https", certificates=given))
+                assert (await seen(proxy.port, ""))[0] == given[0].name
+                assert {(await seen(proxy.port, one.name))[0] for one in given} == {one.name for one in given}
+        done.set()
+    assert wrong == []
+    assert not (proxy.directory / "structure-2.json").exists()
+
+
 async def test_a_certificate_that_is_no_good_is_told_and_hurts_no_other(
     proxy: Proxied, authority: LocalAuthority
 ) -> None:
@@ -111,7 +138,7 @@ async def test_keys_are_nobody_elses(proxy: Proxied, authority: LocalAuthority) 
     made = certificate(authority, "a.test")
     await proxy.engine.apply(proxy.table(Backend("b", "http", (server,)), mode="https", certificates=[made]))
     assert proxy.directory.stat().st_mode & 0o777 == 0o700
-    files = list(proxy.directory.glob("cert-*"))
+    files = list(proxy.directory.glob("*.pem"))
     assert [path.stat().st_mode & 0o777 for path in files] == [0o600]
 
 

@@ -100,17 +100,24 @@ def _entries(name: str, have: Mapping[str, str], want: Mapping[str, str]) -> Ite
 def _certificates(
     have: Mapping[str, str], want: Mapping[str, str], pems: Mapping[str, str], doors: Mapping[str, str]
 ) -> Iterator[Command]:
-    for key, digest in want.items():
-        if key.startswith(CERTIFICATE) and have.get(key) != digest:
-            file = key.removeprefix(CERTIFICATE)
-            if key not in have:
-                yield Command(f"new ssl cert {file}", ("New empty certificate store",))
-            yield Command(f"set ssl cert {file}", ("Transaction",), payload=pems[file])
-            yield Command(f"commit ssl cert {file}", ("Success",))
+    """New ones come before others change: a name may go from one file to another."""
+    changed = [key for key, digest in want.items() if key.startswith(CERTIFICATE) and have.get(key) != digest]
+    for key in changed:
+        if key not in have:
+            yield Command(f"new ssl cert {key.removeprefix(CERTIFICATE)}", ("New empty certificate store",))
+            yield from _content(key.removeprefix(CERTIFICATE), pems)
     for key in want:
         if key.startswith(SHOWN) and key not in have:
             door, file = key.removeprefix(SHOWN).split("/")
             yield Command(f"add ssl crt-list {list_of(doors[door])} {file}", ("Success",))
+    for key in changed:
+        if key in have:
+            yield from _content(key.removeprefix(CERTIFICATE), pems)
+
+
+def _content(file: str, pems: Mapping[str, str]) -> Iterator[Command]:
+    yield Command(f"set ssl cert {file}", ("Transaction",), payload=pems[file])
+    yield Command(f"commit ssl cert {file}", ("Success",))
 
 
 def _forgotten(have: Mapping[str, str], want: Mapping[str, str], doors: Mapping[str, str]) -> Iterator[Command]:

@@ -20,7 +20,7 @@ from zlayer.proxy.haproxy.certificates import Wallet, digest
 from zlayer.proxy.haproxy.difference import difference
 from zlayer.proxy.haproxy.frontend import list_of
 from zlayer.proxy.haproxy.intent import Intent, intend, same
-from zlayer.proxy.haproxy.picture import Picture, file_of, server_names, wanted
+from zlayer.proxy.haproxy.picture import Picture, server_names, texts, wanted
 from zlayer.proxy.haproxy.probing import probe
 from zlayer.proxy.haproxy.settings import Settings
 from zlayer.proxy.haproxy.structure import Structure, assign, grown
@@ -164,7 +164,7 @@ class HaproxyEngine:
         return wanted(intent.table, structure, slots, {name: digest(pem) for name, pem in intent.pems.items()})
 
     async def _follow(self, worker: Worker, intent: Intent, want: Picture) -> None:
-        pems = {file_of(name): pem for name, pem in intent.pems.items()}
+        pems = texts(intent.table, intent.pems)
         if not worker.sure:
             await worker.read()
         if not self._key:
@@ -213,7 +213,7 @@ class HaproxyEngine:
 
     def _write(self, picture: Picture, intent: Intent) -> None:
         files.prepare(self._directory)
-        pems = {file_of(name): pem for name, pem in intent.pems.items()}
+        pems = texts(intent.table, intent.pems)
         files.write(self._directory, picture, pems, self._settings)
         alive = [worker.picture.structure.generation for worker in self._workers]
         lists = [list_of(door.name) for door in picture.structure.doors]

@@ -19,10 +19,10 @@ from zlayer.model.errors import Exhausted
 from zlayer.proxy.haproxy import text
 from zlayer.proxy.haproxy.frontend import CELL, list_of
 from zlayer.proxy.haproxy.names import plain
-from zlayer.proxy.haproxy.picture import SHOWN, STATE, Picture, file_of
+from zlayer.proxy.haproxy.picture import SHOWN, STATE, Picture, first_of
 from zlayer.proxy.haproxy.process import CONFIG, surroundings
 from zlayer.proxy.haproxy.settings import Settings
-from zlayer.proxy.haproxy.structure import Structure
+from zlayer.proxy.haproxy.structure import Door, Structure
 
 _STRUCTURE = TypeAdapter(Structure)
 COOKIE_KEY = "cookie.key"
@@ -44,7 +44,7 @@ def write(directory: Path, picture: Picture, pems: Mapping[str, str], settings: 
             _put(directory / file, pem + "\n")
         for door in picture.structure.doors:
             if door.mode == "https":
-                _put(directory / list_of(door.name), _shown(picture, door.name, door.default))
+                _put(directory / list_of(door.name), _shown(picture, door))
         _put(directory / _name(picture.structure.generation), _STRUCTURE.dump_json(picture.structure).decode())
         config = text.render(picture, settings, surroundings(settings), cookie_key(directory, settings))
         _put(directory / CONFIG, config)
@@ -52,11 +52,11 @@ def write(directory: Path, picture: Picture, pems: Mapping[str, str], settings: 
         raise Exhausted(f"cannot write {directory}: {error.strerror}", hint="free space on its disk") from error
 
 
-def _shown(picture: Picture, door: str, default: str | None) -> str:
-    start = f"{SHOWN}{plain(door)}/"
+def _shown(picture: Picture, door: Door) -> str:
+    start = f"{SHOWN}{plain(door.name)}/"
     files = [key.removeprefix(start) for key in picture.maps[STATE] if key.startswith(start)]
-    first = file_of(default) if default else ""
-    return "".join(f"{file}\n" for file in sorted(files, key=lambda file: file != first))
+    first = [first_of(door.name)] if door.default else []
+    return "".join(f"{file}\n" for file in (*first, *files))
 
 
 def structure(directory: Path, generation: int) -> Structure | None:
@@ -70,7 +70,7 @@ def structure(directory: Path, generation: int) -> Structure | None:
 def forget(directory: Path, generations: Collection[int], files: Collection[str]) -> None:
     """Take away what no worker lives by: other generations, certificates and maps that are not among `files`."""
     kept = {_name(generation) for generation in generations} | set(files)
-    for pattern in ("structure-*.json", "cert-*.pem", "routes-*.map", "list-*.txt"):
+    for pattern in ("structure-*.json", "cert-*.pem", "first-*.pem", "routes-*.map", "list-*.txt"):
         for path in directory.glob(pattern):
             if path.name not in kept:
                 path.unlink(missing_ok=True)

@@ -5,10 +5,10 @@ The same value stands for what is there and for what is wanted; `difference` mak
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
 
-from zlayer.model.routes import Backend, RouteTable, Server
+from zlayer.model.routes import Backend, Listener, RouteTable, Server
 from zlayer.proxy.haproxy import routing
 from zlayer.proxy.haproxy.frontend import CHALLENGES, map_of
 from zlayer.proxy.haproxy.memo import by_identity
@@ -118,13 +118,32 @@ def wanted(
     for door in structure.doors:
         listener = listeners.get(door.name)
         maps[map_of(door.name)] = routing.lines(listener, slots) if listener else {}
-        if listener and listener.mode == "https":
-            for name in listener.certificates:
-                if name in digests:
-                    state[f"{CERTIFICATE}{file_of(name)}"] = digests[name]
-                    state[f"{SHOWN}{plain(door.name)}/{file_of(name)}"] = "1"
+        for file, name in shown(listener, digests).items() if listener else ():
+            state[f"{CERTIFICATE}{file}"] = digests[name]
+            if file != first_of(door.name):
+                state[f"{SHOWN}{plain(door.name)}/{file}"] = "1"
     return Picture(structure, servers, maps)
+
+
+def shown(listener: Listener, good: Container[str]) -> dict[str, str]:
+    """Of an https listener: the file of each certificate it shows, and whose it is. The default comes first.
+
+    The default's is a file of the listener's own: which one that is can be told at run time, a change of its name not.
+    """
+    if listener.mode != "https":
+        return {}
+    names = [name for name in listener.certificates if name in good]
+    return {first_of(listener.name) if name is names[0] else file_of(name): name for name in names}
+
+
+def texts(table: RouteTable, pems: Mapping[str, str]) -> dict[str, str]:
+    """By file what is in it. `pems` by certificate name."""
+    return {file: pems[name] for listener in table.listeners for file, name in shown(listener, pems).items()}
 
 
 def file_of(certificate: str) -> str:
     return f"cert-{plain(certificate)}.pem"
+
+
+def first_of(door: str) -> str:
+    return f"first-{plain(door)}.pem"

@@ -57,8 +57,8 @@ class Door:
     rated: bool = False
     timed: bool = False
     """Whether some route limits bodies or the rate, or has times of its own: rules that nobody needs are not there."""
-    default: str | None = None
-    """Certificate shown to clients that ask for no name of ours; None: such a handshake is refused."""
+    default: bool = False
+    """Whether a certificate is shown to clients that ask for no name of ours; else such a handshake is refused."""
 
     @property
     def web(self) -> bool:
@@ -153,7 +153,7 @@ def door_of(listener: Listener, usable: Sequence[str] = ()) -> Door:
         sized=any(demand.sized for demand in demands),
         rated=any(demand.rated for demand in demands),
         timed=any(demand.timed for demand in demands),
-        default=usable[0] if listener.mode == "https" and usable else None,
+        default=listener.mode == "https" and bool(usable),
     )
 
 
