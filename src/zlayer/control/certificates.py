@@ -14,12 +14,13 @@ import structlog
 from anyio.abc import TaskGroup
 
 from zlayer.control.orders import Ca, Fence, Lost, Orders
-from zlayer.control.records import Records
+from zlayer.control.own_certificates import OwnCertificates
+from zlayer.control.records import UNDECIDED, Records
 from zlayer.model import keys
-from zlayer.model.certificate import Pair, StoredCertificate
-from zlayer.model.errors import Compacted, Conflict, Corrupt, Deadline, Failed, Unavailable, ZlayerError
+from zlayer.model.certificate import StoredCertificate
+from zlayer.model.errors import Compacted, Conflict, Failed, Unavailable, ZlayerError
 from zlayer.plan.backoff import delay
-from zlayer.plan.certificates import Abandon, Action, Forget, Mark, Obtain, Read, Refuse, decide
+from zlayer.plan.certificates import SKEW, Abandon, Action, Forget, Mark, Obtain, Read, Refuse, Warn, decide
 from zlayer.plan.needs import Need, Policy, needs
 from zlayer.proxy.certs.contract import Certifier, Sealer
 from zlayer.store.contract import Lease, Store
@@ -29,7 +30,9 @@ log = structlog.get_logger(__name__)
 
 TTL = 10.0
 LOOK_AGAIN = 900.0
-"""Seconds; what is due is looked at when it is due, this is for clocks that jumped and a CA removed by hand."""
+"""Seconds; what is due is looked at when it is due, this is for a CA removed by hand."""
+LOOK_AT_CLOCK = 300.0
+"""Seconds until a clock that was set is noticed."""
 STEADY = 60.0
 """An issuer that worked for so long starts again without a pause."""
 GAP = 0.05
@@ -76,22 +79,29 @@ class CertificateKeeper:
                         await _Turns(fence, self._tools, view, self._clock, tasks).run()
             except* Lost:
                 log.info("certificates.issuer_lost")
+            except* ZlayerError as group:  # the store takes no writes, say
+                log.warning("certificates.held_up", error=str(group.exceptions[0]))
             except* Exception as group:
                 log.exception("certificates.failed", error=str(group.exceptions[0]))
             failures = 1 if anyio.current_time() - began > STEADY else failures + 1
             await anyio.sleep(delay(failures, "certificates", first=0.1, limit=30.0))
 
     async def _take(self, lease: Lease) -> int:
-        """Become the issuer; waits for as long as another one is. The revision of the key."""
+        """Become the issuer; waits for as long as another one is. The revision of the key.
+
+        What a daemon of this node left that was killed is taken over at once: there is one of a node at a time.
+        """
+        value = f'"{self._holder}"'.encode()
         while True:
             listing = await self._store.list(keys.ISSUER)
-            if not listing.items:
+            known = listing.items[0] if listing.items else None
+            if known is None or (self._holder and known.value == value):
+                expect = {keys.ISSUER: known.modified if known is not None else 0}
                 try:
-                    value = f'"{self._holder}"'.encode()
-                    return await self._store.commit({keys.ISSUER: value}, expect={keys.ISSUER: 0}, lease=lease)
+                    return await self._store.commit({keys.ISSUER: value}, expect=expect, lease=lease)
                 except Conflict:
                     continue
-            log.info("certificates.waits", holder=listing.items[0].value.decode("utf-8", "replace"))
+            log.info("certificates.waits", holder=known.value.decode("utf-8", "replace"))
             try:
                 async for batch in self._store.watch(keys.ISSUER, listing.revision):
                     if any(change.item is None for change in batch.changes):
@@ -109,6 +119,7 @@ class _Turns:
         self._clock = clock
         self._tasks = tasks
         self._records = Records(fence, tools.sealer, clock)
+        self._own = OwnCertificates(self._records, tools.certifier, tools.sealer, clock)
         self._orders = Orders(fence, tools.ca, tools.sealer, tools.certifier, clock) if tools.ca else None
         self._fence = fence
         self._working: dict[str, anyio.CancelScope] = {}
@@ -128,9 +139,18 @@ class _Turns:
                 pause = await self._turn(picture)
                 wake_at = anyio.current_time() + pause
             await anyio.sleep(GAP)
-            with anyio.move_on_after(max(0.0, wake_at - anyio.current_time())) as self._sleep:
-                if not self._again:
-                    await self._view.moved(seen)
+            await self._rest(seen, wake_at)
+
+    async def _rest(self, seen: int, wake_at: float) -> None:
+        """Until the store has moved, something is due, or the clock has been set."""
+        ahead = self._clock() - anyio.current_time()
+        while not self._again and (left := wake_at - anyio.current_time()) > 0:
+            with anyio.move_on_after(min(left, LOOK_AT_CLOCK)) as self._sleep:
+                await self._view.moved(seen)
+                return
+            if abs(self._clock() - anyio.current_time() - ahead) > SKEW:
+                log.info("certificates.clock_was_set")
+                self._again = True
 
     async def _turn(self, picture: Picture) -> float:
         """Do or start what is due; how long nothing will be due by itself."""
@@ -169,7 +189,7 @@ class _Turns:
     def _opens(self, document: StoredCertificate) -> bool:
         try:
             self._tools.sealer.unseal(document.key, keys.certificate(document.name))
-        except Corrupt as error:
+        except ZlayerError as error:  # sealed with another key, or ours cannot be read
             log.warning("certificate.unreadable", certificate=document.name, error=error.message, hint=error.hint)
             return False
         return True
@@ -180,51 +200,19 @@ class _Turns:
                 if need.source == "acme":
                     self._start(action)
                 else:
-                    await self._self_signed(action)
+                    await self._own.sign(action)
             case Read(need=need):
-                await self._read(need)
+                await self._own.read(need)
             case Refuse(need=need):
                 await self._records.failed(need, Failed(need.problem))
+            case Warn(need=need):
+                await self._records.warn(need)
             case Mark():
                 await self._records.mark(action)
             case Forget(name=name):
                 await self._records.forget(name)
             case Abandon(name=name):
                 await self._abandon(name)
-
-    async def _self_signed(self, action: Obtain) -> None:
-        need = action.need
-        try:
-            pair = await self._tools.certifier.self_signed(need.names)
-            facts = await self._tools.certifier.check(pair, need.names, self._clock())
-        except ZlayerError as error:
-            await self._records.failed(need, error)
-        else:
-            await self._records.succeeded(need, pair, facts, action.reason)
-
-    async def _read(self, need: Need) -> None:
-        """Take what the files hold, when it is good and new. What is stored stays until then."""
-        before = await self._records.get(need.name)
-        try:
-            pair = await self._tools.certifier.read_files(*need.files)
-            if before is not None and self._holds(before, pair):
-                await self._records.well(need.name)
-                return
-            facts = await self._tools.certifier.check(pair, need.names, self._clock())
-        except ZlayerError as error:
-            where = error if need.files[0] in error.message or need.files[1] in error.message else _at(need, error)
-            if before is None or before.last_error != where.message:
-                await self._records.failed(need, where)
-        else:
-            await self._records.succeeded(need, pair, facts, "its files changed" if before else "there is none yet")
-
-    def _holds(self, document: StoredCertificate, pair: Pair) -> bool:
-        if document.chain != pair.chain:
-            return False
-        try:
-            return self._tools.sealer.unseal(document.key, keys.certificate(document.name)) == pair.key
-        except Corrupt:
-            return False
 
     def _start(self, action: Obtain) -> None:
         name = action.need.name
@@ -246,17 +234,17 @@ class _Turns:
             self._sleep.cancel()
 
     async def _try(self, orders: Orders, action: Obtain) -> None:
-        need = action.need
+        need, began = action.need, self._clock()
         try:
             pair = await orders.obtain(need)
             facts = await self._tools.certifier.check(pair, need.names, self._clock())
         except Lost:
             raise
-        except (Unavailable, Deadline) as error:  # the order stands: go on with it after a pause
-            await self._records.failed(need, error)
+        except UNDECIDED as error:  # the order stands: go on with it after a pause
+            await self._records.failed(need, error, began=began)
         except ZlayerError as error:
             await self._clean(orders, need.name)
-            await self._records.failed(need, error, drop_order=True)
+            await self._records.failed(need, error, began=began, drop_order=True)
         else:
             await self._clean(orders, need.name)
             await self._records.succeeded(need, pair, facts, action.reason, drop_order=True)
@@ -274,8 +262,3 @@ class _Turns:
             await self._orders.give_up(name)
         else:
             await self._records.drop_order(name)
-
-
-def _at(need: Need, error: ZlayerError) -> ZlayerError:
-    """The same, naming the files it is about."""
-    return type(error)(f"{need.files[0]}, {need.files[1]}: {error.message}", hint=error.hint)

@@ -159,23 +159,25 @@ class Orders:
             state = await acme.look(identity, progress.order.url)
 
     async def _begin(self, identity: Identity, need: Need) -> tuple[_Progress, OrderState]:
-        """The order in flight, else a new one."""
+        """The order in flight, else a new one.
+
+        The store must take a write before the CA hears of an order: on a full disk every try would cost one.
+        """
         key = keys.order(need.name)
         item = await self._fence.store.get(key)
-        if item is not None:
-            order = read(_read_order, item)
-            if self._opens(order):
-                return _Progress(order, item.modified), await self._ca.acme.look(identity, order.url)
-        private = await self._certifier.new_key()
-        state = await self._ca.acme.order(identity, need.names)
+        order = read(_read_order, item) if item is not None else None
+        if order is not None and item is not None and order.url and self._opens(order):
+            return _Progress(order, item.modified), await self._ca.acme.look(identity, order.url)
         order = Order(
             name=need.name,
             names=need.names,
             directory=self._ca.settings.directory,
-            url=state.url,
-            key=self._sealer.seal(private, key),
+            key=self._sealer.seal(await self._certifier.new_key(), key),
             started_at=Timestamp(self._clock()),
         )
+        await self._fence.commit({key: encode(order)})
+        state = await self._ca.acme.order(identity, need.names)
+        order = order.model_copy(update={"url": state.url})
         return _Progress(order, await self._fence.commit({key: encode(order)})), state
 
     def _opens(self, order: Order) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 
 import structlog
 
@@ -10,9 +11,9 @@ from zlayer.control.orders import Fence, Lost
 from zlayer.model import keys
 from zlayer.model.base import Timestamp
 from zlayer.model.certificate import Facts, Order, Pair, StoredCertificate
-from zlayer.model.errors import Conflict, ZlayerError
+from zlayer.model.errors import Conflict, Deadline, Exhausted, Unavailable, ZlayerError
 from zlayer.model.instance import Event
-from zlayer.plan.certificates import Mark, after_failure, after_success
+from zlayer.plan.certificates import Failure, Mark, after_failure, after_success
 from zlayer.plan.needs import Need
 from zlayer.proxy.certs.contract import Sealer
 from zlayer.store.documents import decoder, encode, read
@@ -22,7 +23,14 @@ log = structlog.get_logger(__name__)
 _read = decoder(StoredCertificate)
 _read_order = decoder(Order)
 
+UNDECIDED = (Unavailable, Deadline, Exhausted)
+"""Nobody refused: what was begun stands, and is gone on with soon."""
 Compute = Callable[[StoredCertificate | None], StoredCertificate | None]
+
+
+def told(error: ZlayerError) -> str:
+    """What happened and what to do, in one line."""
+    return f"{error.message}: {error.hint}" if error.hint else error.message
 
 
 class Records:
@@ -43,7 +51,9 @@ class Records:
         item = await self._fence.store.get(keys.order(name))
         return read(_read_order, item) if item is not None else None
 
-    async def succeeded(self, need: Need, pair: Pair, facts: Facts, reason: str, *, drop_order: bool = False) -> None:
+    async def succeeded(
+        self, need: Need, pair: Pair, facts: Facts, reason: str, *, advice: str = "", drop_order: bool = False
+    ) -> None:
         """Chain and key become the certificate in one commit with the end of its order and the event."""
         now = self._clock()
         pem = (pair.chain, self._sealer.seal(pair.key, keys.certificate(need.name)))
@@ -53,26 +63,53 @@ class Records:
         log.info(kind, certificate=need.name, source=need.source, serial=facts.serial, reason=reason)
         await self._write(
             need.name,
-            lambda found: after_success(need, found, facts, pem, now),
+            lambda found: after_success(need, found, facts, pem, now, advice=advice),
             events=self._event(kind, need, words, now),
             drop_order=drop_order,
         )
 
-    async def failed(self, need: Need, error: ZlayerError, *, drop_order: bool = False) -> None:
-        """What works goes on working; why there is no new one is told."""
+    async def failed(
+        self, need: Need, error: ZlayerError, *, began: float | None = None, drop_order: bool = False
+    ) -> None:
+        """What works goes on working; why there is no new one is told, once for as long as it is the same reason."""
         now = self._clock()
-        told = f"{error.message}: {error.hint}" if error.hint else error.message
-        log.warning("certificate.failed", certificate=need.name, source=need.source, error=told)
+        words = told(error)
+        failure = Failure(words, error.retry_after, isinstance(error, UNDECIDED), began)
+        log.warning("certificate.failed", certificate=need.name, source=need.source, error=words)
+        before = await self.get(need.name)
+        events = self._event("certificate.failed", need, f"{need.name} ({need.source}): {words}", now)
         await self._write(
             need.name,
-            lambda found: after_failure(need, found, error.message, now, error.retry_after),
-            events=self._event("certificate.failed", need, f"{need.name} ({need.source}): {told}", now),
+            lambda found: after_failure(need, found, failure, now),
+            events=None if before is not None and before.last_error == words else events,
             drop_order=drop_order,
         )
 
-    async def well(self, name: str) -> None:
+    async def well(self, name: str, advice: str) -> None:
         """An earlier failure is over, though nothing is new."""
-        await self._write(name, _well)
+
+        def well(found: StoredCertificate | None) -> StoredCertificate | None:
+            if found is None or not (found.last_error or found.advice != advice):
+                return found
+            healed = {"last_error": "", "failures": 0, "next_try": None, "held_until": None, "advice": advice}
+            return found.model_copy(update=healed)
+
+        await self._write(name, well)
+
+    async def warn(self, need: Need) -> None:
+        """Tell, once, that it ends soon and its successor is not there."""
+        found = await self.get(need.name)
+        if found is None or found.warned:
+            return
+        end = datetime.fromtimestamp(found.not_after, UTC).strftime("%Y-%m-%d %H:%M UTC")
+        why = f": {found.last_error}" if found.last_error else ""
+        words = f"{need.name} ({need.source}) ends at {end}{why}"
+        log.warning("certificate.expiring", certificate=need.name, end=end)
+        await self._write(
+            need.name,
+            lambda known: known.model_copy(update={"warned": True}) if known is not None else None,
+            events=self._event("certificate.expiring", need, words, self._clock()),
+        )
 
     async def mark(self, mark: Mark) -> None:
         def marked(found: StoredCertificate | None) -> StoredCertificate | None:
@@ -115,9 +152,3 @@ class Records:
         deployment, service = next(iter(owners)) if len(owners) == 1 else ("", "")
         event = Event(at=Timestamp(now), kind=kind, deployment=deployment, service=service, message=message)
         return {f"{keys.EVENTS}{int(now * 1e6):020d}-certificates-{self._events}": encode(event)}
-
-
-def _well(found: StoredCertificate | None) -> StoredCertificate | None:
-    if found is None or not found.last_error:
-        return found
-    return found.model_copy(update={"last_error": "", "failures": 0, "next_try": None, "held_until": None})

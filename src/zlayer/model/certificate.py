@@ -65,6 +65,10 @@ class StoredCertificate(Document):
     """What a user should know though nothing failed."""
     users: tuple[str, ...] = ()
     """Backends it is for, or was for last: it stands in while the one they are to have instead is not there yet."""
+    advice: str = ""
+    """What its owner should do about it, though it is served."""
+    warned: bool = False
+    """It has been told that it ends soon."""
     unused_since: Timestamp | None = None
     """No endpoint wants it any more; forgotten after a while."""
 
@@ -95,7 +99,8 @@ class Order(Document):
     name: str
     names: tuple[str, ...]
     directory: str
-    url: str
+    url: str = ""
+    """The CA's; empty until it has taken the order."""
     key: str = Field(repr=False)
     """The certificate's private key, PEM, sealed."""
     started_at: Timestamp

@@ -22,9 +22,16 @@ ORDER_LIFE = DAY
 LOOK_AT_FILES = 30.0
 SPARE = 1 / 3
 """Of a certificate's life that is left when its successor is to be had; up to a twentieth more, spread by name."""
+WARN_SHARE, WARN_LIMIT = 1 / 6, 14 * DAY
+"""Of a certificate's life that is left, and seconds at most, when it is told that it ends."""
 ACME_BACKOFF = (300.0, 6 * 3600.0)
 """First and longest pause: at most 4 tries in the first hour, for CAs allow 5 refused ones per name and hour."""
+UNREACHED_BACKOFF = (10.0, 900.0)
+"""Where the CA said nothing, nothing is counted against us: it was not reached, overloaded, or our disk is full."""
 LOCAL_BACKOFF = (5.0, 300.0)
+SKEW = 60.0
+"""Seconds by which a clock is set right without anybody's noticing; what lies further ahead was written by a clock
+that has gone back since."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +68,13 @@ class Mark:
 
 
 @dataclass(frozen=True, slots=True)
+class Warn:
+    """It ends soon, and nobody has renewed it: tell."""
+
+    need: Need
+
+
+@dataclass(frozen=True, slots=True)
 class Forget:
     name: str
 
@@ -72,7 +86,7 @@ class Abandon:
     name: str
 
 
-Action = Obtain | Read | Refuse | Mark | Forget | Abandon
+Action = Obtain | Read | Refuse | Mark | Warn | Forget | Abandon
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +95,19 @@ class Decision:
 
     actions: tuple[Action, ...] = ()
     wake_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """What went wrong with a try, in words. `retry_after` is the CA's own, in seconds.
+
+    `unreached`: nobody refused, nobody decided. `began` is when the try did: who asked since is still to be answered.
+    """
+
+    words: str
+    retry_after: float | None = None
+    unreached: bool = False
+    began: float | None = None
 
 
 @dataclass(slots=True)
@@ -122,6 +149,11 @@ def _of_users(draft: _Draft, need: Need, document: StoredCertificate, waiting: f
 
 
 def _of_need(draft: _Draft, need: Need, document: StoredCertificate | None, order: Order | None, now: float) -> None:
+    if document is not None and document.usable and not document.warned:
+        if now >= (at := warning(document)):
+            draft.actions.append(Warn(need))
+        else:
+            draft.wakes.append(at)
     reason = "" if need.problem else due(need, document, now)
     if order is not None and (not reason or not _fits(order, need, now)):
         draft.actions.append(Abandon(need.name))
@@ -135,7 +167,7 @@ def _of_need(draft: _Draft, need: Need, document: StoredCertificate | None, orde
         assert document is not None
         if document.renew_at is not None:
             draft.wakes.append(document.renew_at)
-    elif document is not None and (at := _free_at(document)) > now:
+    elif document is not None and (at := _free_at(document, now)) > now:
         draft.wakes.append(at)
     else:
         draft.actions.append(Obtain(need, reason, renewal=document is not None and document.usable))
@@ -155,11 +187,21 @@ def due(need: Need, document: StoredCertificate | None, now: float) -> str:
         return "another authority is to make it"
     if document.asked_at > document.tried_at:
         return "a user asked for it"
+    if need.source == "self_signed" and document.not_before > now + SKEW:
+        return "it is not valid yet: the clock has gone back"
     return "two thirds of its life are over" if renew else ""
 
 
-def _free_at(document: StoredCertificate) -> float:
+def warning(document: StoredCertificate) -> float:
+    """From when on a certificate that is still the same is one to worry about; its successor is long overdue then."""
+    life = document.not_after - document.not_before
+    return document.not_after - min(WARN_LIMIT, life * WARN_SHARE)
+
+
+def _free_at(document: StoredCertificate, now: float) -> float:
     """When the next try may be made."""
+    if document.tried_at > now + SKEW:
+        return 0.0
     asked = document.asked_at > document.tried_at
     after_failure = document.next_try if document.next_try is not None and not asked else 0.0
     return max(after_failure, document.held_until or 0.0)
@@ -167,7 +209,7 @@ def _free_at(document: StoredCertificate) -> float:
 
 def _fits(order: Order, need: Need, now: float) -> bool:
     wanted = need.source == "acme" and order.directory == need.authority and order.names == need.names
-    return wanted and now - order.started_at < ORDER_LIFE
+    return wanted and abs(now - order.started_at) < ORDER_LIFE
 
 
 def _of_unused(draft: _Draft, document: StoredCertificate, waiting: frozenset[str], now: float) -> None:
@@ -184,7 +226,13 @@ def _of_unused(draft: _Draft, document: StoredCertificate, waiting: frozenset[st
 
 
 def after_success(
-    need: Need, before: StoredCertificate | None, facts: Facts, pem: tuple[str, str], now: float
+    need: Need,
+    before: StoredCertificate | None,
+    facts: Facts,
+    pem: tuple[str, str],
+    now: float,
+    *,
+    advice: str = "",
 ) -> StoredCertificate:
     """The document with a new chain and sealed key (`pem`)."""
     chain, key = pem
@@ -202,29 +250,29 @@ def after_success(
         issued_at=Timestamp(now),
         renew_at=None if need.source == "files" else renewal(need.name, facts, now),
         tried_at=Timestamp(now),
-        asked_at=before.asked_at if before is not None else Timestamp(0),
+        asked_at=Timestamp(min(before.asked_at, now) if before is not None else 0),
         note=need.note,
         users=tuple(sorted({*need.users, *(before.users if before is not None else ())})),
+        advice=advice,
     )
 
 
-def after_failure(
-    need: Need, before: StoredCertificate | None, error: str, now: float, retry_after: float | None = None
-) -> StoredCertificate:
+def after_failure(need: Need, before: StoredCertificate | None, failure: Failure, now: float) -> StoredCertificate:
     """The document with what went wrong and when to try again; what works goes on working."""
     known = before or StoredCertificate(name=need.name, names=need.names, source=need.source, note=need.note)
     failures = known.failures + 1
-    first, limit = ACME_BACKOFF if need.source == "acme" else LOCAL_BACKOFF
+    first, limit = LOCAL_BACKOFF if need.source != "acme" else UNREACHED_BACKOFF if failure.unreached else ACME_BACKOFF
     if known.usable:
         limit = min(limit, max(60.0, (known.not_after - known.not_before) / 20))
     pause = 0.0 if need.problem else delay(failures, need.name, first=min(first, limit), limit=limit)
     return known.model_copy(
         update={
-            "last_error": error,
+            "last_error": failure.words,
             "failures": failures,
-            "tried_at": Timestamp(now),
+            "tried_at": Timestamp(now if failure.began is None else min(failure.began, now)),
+            "asked_at": Timestamp(min(known.asked_at, now)),
             "next_try": None if need.problem else Timestamp(now + pause),
-            "held_until": Timestamp(now + retry_after) if retry_after is not None else None,
+            "held_until": Timestamp(now + failure.retry_after) if failure.retry_after is not None else None,
             "source": known.source if known.usable else need.source,
         }
     )

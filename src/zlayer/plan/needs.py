@@ -177,11 +177,12 @@ def table_certificates(
             continue
         pems[name] = Certificate(name, document.chain, private.reveal())
     challenges = {token: answer for name in sorted(orders) for token, answer in orders[name].challenges.items()}
+    proved_here = any(_is_proved_here(stored[name]) for name in set(chosen.values()) & stored.keys())
     made = Certificates(
         pems=pems,
         chosen={user: name for user, name in sorted(chosen.items()) if name in pems},
         challenges=challenges,
-        acme_port=acme_port if challenges else None,
+        acme_port=acme_port if challenges or proved_here else None,
     )
     return made, tuple(faults)
 
@@ -197,3 +198,8 @@ def _served(user: str, endpoint: Endpoint, stored: Mapping[str, StoredCertificat
 
 def _covers(document: StoredCertificate, host: str | None) -> bool:
     return host is None or host in document.names or f"*.{host.partition('.')[2]}" in document.names
+
+
+def _is_proved_here(document: StoredCertificate) -> bool:
+    """By http-01. The port stays open between orders: opening it is a reload of the proxy, and so is closing it."""
+    return document.source == "acme" and not document.name.startswith("*.")

@@ -19,7 +19,7 @@ from zlayer.model.secret import Secret
 from zlayer.proxy.certs import pem
 from zlayer.proxy.certs.authority import LocalAuthority
 from zlayer.proxy.certs.contract import Authorization, Challenge, Identity, OrderState
-from zlayer.proxy.certs.local import read_pem
+from zlayer.proxy.certs.local import openness, read_pem
 
 Fault = Callable[[str, str], None]
 
@@ -45,6 +45,9 @@ class PlainCertifier:
 
     async def read_files(self, certificate: str, key: str) -> Pair:
         return Pair(read_pem(certificate), Secret(read_pem(key)))
+
+    async def advice(self, key: str) -> str:
+        return openness(Path(key))
 
     async def request(self, names: Sequence[str], key: Secret) -> bytes:
         return pem.request(names, key)

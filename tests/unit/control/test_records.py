@@ -13,6 +13,7 @@ from zlayer.control.records import Records
 from zlayer.model import keys
 from zlayer.model.certificate import StoredCertificate
 from zlayer.model.errors import Failed
+from zlayer.plan.certificates import due
 from zlayer.plan.needs import Need
 from zlayer.proxy.certs.sealing import FileSealer
 from zlayer.store.documents import encode
@@ -41,14 +42,40 @@ class Interrupted(MemoryStore):
 async def test_what_a_user_asked_meanwhile_is_kept(tmp_path: Path) -> None:
     async with Interrupted() as store:
         fence = Fence(store, await store.commit({keys.ISSUER: b'"n1"'}))
-        records = Records(fence, FileSealer(tmp_path / "key"), lambda: 5.0)
-        await records.failed(NEED, Failed("no", hint="ask again"))
+        records = Records(fence, FileSealer(tmp_path / "key"), lambda: 9.0)
+        await records.failed(NEED, Failed("no", hint="ask again"), began=5.0)
         found = await records.get("a.org")
         assert found is not None
-        assert (found.asked_at, found.failures, found.last_error) == (7.0, 1, "no")
+        assert (found.asked_at, found.failures, found.last_error) == (7.0, 1, "no: ask again")
+        assert due(NEED, found.model_copy(update={"chain": "c", "names": NEED.names, "authority": "ca"}), 9.0)
         [event] = (await store.list(keys.EVENTS)).items
         assert b'"deployment":"shop"' in event.value
         assert b"ask again" in event.value
+
+
+async def test_the_same_trouble_is_told_once(tmp_path: Path) -> None:
+    async with MemoryStore() as store:
+        fence = Fence(store, await store.commit({keys.ISSUER: b'"n1"'}))
+        records = Records(fence, FileSealer(tmp_path / "key"), lambda: 5.0)
+        for words in ("no", "no", "still no", "still no"):
+            await records.failed(NEED, Failed(words))
+        found = await records.get("a.org")
+        assert found is not None
+        assert found.failures == 4
+        assert len((await store.list(keys.EVENTS)).items) == 2
+
+
+async def test_one_that_ends_is_told_once_with_why(tmp_path: Path) -> None:
+    async with MemoryStore() as store:
+        fence = Fence(store, await store.commit({keys.ISSUER: b'"n1"'}))
+        records = Records(fence, FileSealer(tmp_path / "key"), lambda: 5.0)
+        await records.warn(NEED)
+        old = StoredCertificate(name="a.org", source="acme", chain="c", not_after=86400.0, last_error="CA is gone")
+        await store.commit({keys.certificate("a.org"): encode(old)})
+        await records.warn(NEED)
+        await records.warn(NEED)
+        [event] = (await store.list(keys.EVENTS)).items
+        assert b"a.org (acme) ends at 1970-01-02 00:00 UTC: CA is gone" in event.value
 
 
 async def test_one_who_is_no_longer_the_issuer_writes_nothing(tmp_path: Path) -> None:

@@ -11,12 +11,15 @@ from zlayer.model.base import Timestamp
 from zlayer.model.certificate import Facts, Order, StoredCertificate
 from zlayer.plan.certificates import (
     KEEP_UNUSED,
+    SKEW,
     Abandon,
+    Failure,
     Forget,
     Mark,
     Obtain,
     Read,
     Refuse,
+    Warn,
     after_failure,
     after_success,
     decide,
@@ -72,9 +75,17 @@ def test_whatever_fails_it_waits_longer_and_longer_then_rests(outcomes: list[boo
             assert decision.wake_at > now
             now = decision.wake_at
             decision = decide([one], {one.name: document} if document else {}, {}, now)
+        while any(isinstance(action, Warn) for action in decision.actions) and document is not None:
+            document = document.model_copy(update={"warned": True})
+            decision = decide([one], {one.name: document}, {}, now)
+            if not decision.actions:
+                assert decision.wake_at is not None
+                assert decision.wake_at > now
+                now = decision.wake_at
+                decision = decide([one], {one.name: document}, {}, now)
         [action] = decision.actions
         assert isinstance(action, Obtain)
-        document = good(one, now, document) if outcome else after_failure(one, document, "no", now)
+        document = good(one, now, document) if outcome else after_failure(one, document, Failure("no"), now)
         worked = worked or outcome
         assert document.usable == worked
         assert document.failures == 0 if outcome else document.failures > 0
@@ -83,7 +94,7 @@ def test_whatever_fails_it_waits_longer_and_longer_then_rests(outcomes: list[boo
 def test_at_most_four_tries_in_the_first_hour() -> None:
     one, now, document, tries = need(), NOW, None, 0
     while now < NOW + 3600:
-        document = after_failure(one, document, "no", now)
+        document = after_failure(one, document, Failure("no"), now)
         tries += 1
         assert document.next_try is not None
         now = document.next_try
@@ -95,7 +106,7 @@ def test_a_short_lived_certificate_is_not_waited_for_past_its_end() -> None:
     one = need()
     document = good(one, NOW, life=6 * 3600)
     for _ in range(20):
-        document = after_failure(one, document, "no", NOW)
+        document = after_failure(one, document, Failure("no"), NOW)
     assert document.next_try is not None
     assert document.next_try - NOW < 1200
 
@@ -103,16 +114,16 @@ def test_a_short_lived_certificate_is_not_waited_for_past_its_end() -> None:
 @given(st.floats(60, 30 * DAY))
 def test_retry_after_holds_even_against_a_user_who_asks(pause: float) -> None:
     one = need()
-    document = after_failure(one, None, "limited", NOW, pause).model_copy(update={"asked_at": NOW + 1})
+    document = after_failure(one, None, Failure("limited", pause), NOW).model_copy(update={"asked_at": NOW + 1})
     assert decide([one], {"a.org": document}, {}, NOW + pause - 1).actions == ()
     assert decide([one], {"a.org": document}, {}, NOW + pause + 1).actions != ()
 
 
 def test_a_user_who_asks_cuts_the_back_off_once() -> None:
     one = need()
-    document = after_failure(one, None, "no", NOW).model_copy(update={"asked_at": NOW + 1})
+    document = after_failure(one, None, Failure("no"), NOW).model_copy(update={"asked_at": NOW + 1})
     assert decide([one], {"a.org": document}, {}, NOW + 2).actions != ()
-    again = after_failure(one, document, "no", NOW + 2)
+    again = after_failure(one, document, Failure("no"), NOW + 2)
     assert decide([one], {"a.org": again}, {}, NOW + 3).actions == ()
     had = good(one, NOW).model_copy(update={"asked_at": NOW + 1})
     assert due(one, had, NOW + 2) == "a user asked for it"
@@ -166,19 +177,71 @@ def test_unused_ones_are_kept_a_while() -> None:
     assert (resting.actions, resting.wake_at) == ((), NOW + KEEP_UNUSED)
     assert decide([], {"a.org": unused}, {}, NOW + KEEP_UNUSED).actions == (Forget("a.org"),)
     assert decide([need()], {"a.org": unused}, {}, NOW + 1).actions == (Mark("a.org", "", None, USERS),)
-    never = after_failure(need(), None, "no", NOW)
+    never = after_failure(need(), None, Failure("no"), NOW)
     assert decide([], {"a.org": never}, {}, NOW).actions == (Forget("a.org"),)
 
 
 def test_a_problem_is_told_once_and_files_are_looked_at_always() -> None:
     bad = need(problem="no host")
     assert decide([bad], {}, {}, NOW).actions == (Refuse(bad),)
-    told = after_failure(bad, None, "no host", NOW)
+    told = after_failure(bad, None, Failure("no host"), NOW)
     assert (decide([bad], {"a.org": told}, {}, NOW).actions, told.next_try) == ((), None)
     files = need(source="files")
     decision = decide([files], {}, {}, NOW)
     assert decision.actions == (Read(files),)
     assert decision.wake_at is not None
+
+
+def test_where_nobody_refused_it_is_tried_again_soon() -> None:
+    refused = after_failure(need(), None, Failure("no"), NOW)
+    unreached = after_failure(need(), None, Failure("no answer", unreached=True), NOW)
+    assert refused.next_try is not None
+    assert unreached.next_try is not None
+    assert unreached.next_try - NOW <= 10
+    assert refused.next_try - NOW > 200
+    for _ in range(30):
+        unreached = after_failure(need(), unreached, Failure("no answer", unreached=True), NOW)
+    assert unreached.next_try is not None
+    assert 600 < unreached.next_try - NOW <= 900
+
+
+def test_one_that_ends_soon_is_told_once() -> None:
+    files = need(source="files")
+    document = good(files, NOW, life=30 * DAY)
+    assert decide([files], {"a.org": document}, {}, NOW + 24 * DAY).actions == (Read(files),)
+    late = decide([files], {"a.org": document}, {}, NOW + 25.1 * DAY)
+    assert late.actions == (Warn(files), Read(files))
+    warned = {"a.org": document.model_copy(update={"warned": True})}
+    assert decide([files], warned, {}, NOW + 31 * DAY).actions == (Read(files),)
+    assert not good(files, NOW + 26 * DAY, warned["a.org"]).warned
+
+
+@given(st.floats(SKEW + 1, 3650 * DAY), st.booleans())
+def test_a_clock_that_went_back_holds_nothing_up(jump: float, asked: bool) -> None:
+    """What was put off by a clock that was ahead is not put off until then."""
+    one = need()
+    document = after_failure(one, good(one, NOW, life=10 * DAY), Failure("limited", 7 * DAY), NOW + jump)
+    now = NOW + 9 * DAY if jump > 9 * DAY + SKEW else NOW
+    if asked:
+        document = document.model_copy(update={"asked_at": Timestamp(NOW + jump + 1)})
+    due_now = now > NOW or asked
+    assert any(isinstance(action, Obtain) for action in decide([one], {"a.org": document}, {}, now).actions) == due_now
+    again = after_failure(
+        one,
+        document,
+        Failure("no"),
+        now,
+    )
+    resting = decide([one], {"a.org": again}, {}, now)
+    assert not any(isinstance(action, Obtain) for action in resting.actions)
+
+
+def test_a_self_signed_one_of_the_future_is_made_anew_and_a_cas_is_not() -> None:
+    mine = need(source="self_signed")
+    made = good(mine, NOW + 365 * DAY)
+    assert "clock" in due(mine, made, NOW)
+    assert due(mine, made, NOW + 365 * DAY) == ""
+    assert due(need(), good(need(), NOW + 365 * DAY), NOW) == ""
 
 
 def test_a_note_that_changed_is_written() -> None:
@@ -192,7 +255,7 @@ def test_one_that_stands_in_remembers_for_whom_and_is_kept() -> None:
     at = NOW + KEEP_UNUSED + 1
     unused = old.model_copy(update={"unused_since": Timestamp(NOW)})
     assert decide([other], {old.name: unused}, {}, at).actions == (Read(other),)
-    failed = after_failure(other, None, "no such file", NOW)
+    failed = after_failure(other, None, Failure("no such file"), NOW)
     assert decide([other], {old.name: unused, other.name: failed}, {}, at).actions == (Read(other),)
     there = {old.name: unused, other.name: good(other, NOW)}
     assert Forget(old.name) in decide([other], there, {}, at).actions

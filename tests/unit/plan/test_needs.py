@@ -169,3 +169,12 @@ def test_challenges_of_orders_in_flight_are_answered_on_the_acme_port() -> None:
     )
     made, _ = table_certificates([], {}, {"a": order}, unseal, acme_port=8080)
     assert (dict(made.challenges), made.acme_port) == ({"t": "t.thumb"}, 8080)
+
+
+def test_the_acme_port_stays_open_for_the_next_renewal() -> None:
+    """Opening and closing it would be two reloads of the proxy each time."""
+    deployments = [having(endpoint("a.test"), endpoint("*.b.test", name="b"))]
+    for name, port in (("a.test", 8080), ("*.b.test", None), ("z.test", None)):
+        documents = {name: stored(name).model_copy(update={"source": "acme"})}
+        made, _ = table_certificates(deployments, documents, {}, unseal, acme_port=8080)
+        assert made.acme_port == port, name

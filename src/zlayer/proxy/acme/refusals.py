@@ -18,6 +18,8 @@ from zlayer.model.errors import Failed, Invalid, NotFound, Unavailable, ZlayerEr
 
 UNTOLD_LIMIT = 3600.0
 """Seconds to keep away after a rate limit that does not say for how long."""
+HOLD_LIMIT = 8 * 86_400.0
+"""Seconds of a Retry-After that are believed: limits of CAs last a week at most."""
 LONGEST = 500
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
 
@@ -40,11 +42,12 @@ def read_retry_after(headers: Mapping[str, str]) -> float | None:
     """Seconds, from either form of the header (RFC 9110, 10.2.3); None where it is absent or nonsense."""
     value = headers.get("Retry-After", "")
     if value.isascii() and value.isdigit():
-        return float(value)
+        return min(float(value), HOLD_LIMIT)
     try:
-        return max(0.0, parsedate_to_datetime(value).timestamp() - time.time()) if value else None
-    except ValueError:
+        told = parsedate_to_datetime(value).timestamp() - time.time() if value else None
+    except (ValueError, OverflowError):
         return None
+    return None if told is None else min(max(0.0, told), HOLD_LIMIT)
 
 
 @contextmanager

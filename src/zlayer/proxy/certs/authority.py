@@ -22,7 +22,7 @@ from zlayer.model.certificate import Pair
 from zlayer.model.errors import Invalid
 from zlayer.model.secret import Secret
 from zlayer.proxy.certs import pem
-from zlayer.proxy.certs.sealing import private_file
+from zlayer.proxy.certs.sealing import keep_private, private_file
 
 CA_LIFE = timedelta(days=3650)
 LEAF_LIFE = timedelta(days=30)
@@ -78,6 +78,7 @@ class LocalAuthority:
     def _load(self) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey] | None:
         """None where one is missing or they do not belong together, as after a crash between the two."""
         try:
+            keep_private(self._key)
             certificate = pem.load_chain(self._certificate.read_text("ascii"))[0]
             key = pem.load_key(Secret(self._key.read_text("ascii")))
         except (FileNotFoundError, UnicodeDecodeError, Invalid):

@@ -45,12 +45,19 @@ class Certifier(Protocol):
         """What two PEM files hold; `Invalid` with the path where one cannot be read or is something else."""
         ...
 
+    async def advice(self, key: str) -> str:
+        """What the owner of a private key file is to do so that it stays private; empty when all is well."""
+        ...
+
     async def request(self, names: Sequence[str], key: Secret) -> bytes:
         """A certificate signing request (RFC 2986), DER."""
         ...
 
     async def check(self, pair: Pair, names: Sequence[str], now: float) -> Facts:
-        """What the leaf says; `Invalid` unless the key is its own, it is valid now, and it covers every name."""
+        """What the leaf says; `Invalid` unless the key is its own, it is valid now, and it covers every name.
+
+        One that begins within minutes is valid: clocks differ.
+        """
         ...
 
 

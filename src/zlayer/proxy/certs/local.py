@@ -14,6 +14,7 @@ import anyio.to_thread
 from zlayer.model.certificate import Facts, Pair
 from zlayer.model.errors import Exhausted, Failed, Invalid
 from zlayer.model.secret import Secret
+from zlayer.proxy.certs.sealing import FULL
 
 if TYPE_CHECKING:
     from zlayer.proxy.certs.authority import LocalAuthority
@@ -46,6 +47,9 @@ class LocalCertifier:
     async def read_files(self, certificate: str, key: str) -> Pair:
         return await self._thread(lambda: Pair(read_pem(certificate), Secret(read_pem(key))))
 
+    async def advice(self, key: str) -> str:
+        return await self._thread(lambda: openness(Path(key)))
+
     async def request(self, names: Sequence[str], key: Secret) -> bytes:
         from zlayer.proxy.certs import pem
 
@@ -68,8 +72,16 @@ class LocalCertifier:
         try:
             return await anyio.to_thread.run_sync(work, limiter=self._limiter)
         except OSError as error:
-            kind = Exhausted if error.errno in (28, 122) else Failed  # ENOSPC, EDQUOT
+            kind = Exhausted if error.errno in FULL else Failed
             raise kind(f"{error.filename or self._directory}: {error.strerror}") from error
+
+
+def openness(key: Path) -> str:
+    """Whether everybody may read a private key, as a sentence that says what to do."""
+    open_to_all = key.stat().st_mode & stat.S_IROTH
+    if open_to_all and all(parent.stat().st_mode & stat.S_IXOTH for parent in key.resolve().parents):
+        return f"{key} can be read by every user of this machine: chmod o= {key}"
+    return ""
 
 
 def read_pem(path: str) -> str:

@@ -17,6 +17,9 @@ from zlayer.model.certificate import Facts, Pair
 from zlayer.model.errors import Invalid
 from zlayer.model.secret import Secret
 
+SKEW = 300.0
+"""Seconds our clock may be behind that of a CA which dates nothing back."""
+
 
 def new_key() -> Secret:
     """A P-256 key, PKCS #8."""
@@ -125,7 +128,7 @@ def check(pair: Pair, names: Sequence[str], now: float) -> Facts:
     found = _facts(chain[0])
     if found.not_after <= now:
         raise Invalid("the certificate has expired", hint="renew it; if it is new, look at the clock of this machine")
-    if found.not_before > now:
+    if found.not_before > now + SKEW:
         raise Invalid("the certificate is not valid yet", hint="look at the clock of this machine")
     if missing := [name for name in names if not covers(found.names, name)]:
         raise Invalid(

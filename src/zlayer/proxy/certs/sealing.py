@@ -7,14 +7,20 @@ from __future__ import annotations
 
 import base64
 import binascii
+import errno
 import os
 import secrets
 from contextlib import suppress
 from pathlib import Path
 
-from zlayer.model.errors import Corrupt, Invalid
+import structlog
+
+from zlayer.model.errors import Corrupt, Exhausted, Failed, Invalid
 from zlayer.model.secret import Secret
 
+log = structlog.get_logger(__name__)
+
+FULL = (errno.ENOSPC, errno.EDQUOT)
 VERSION = "v1:"
 KEY_SIZE = 32
 NONCE_SIZE = 12
@@ -55,14 +61,30 @@ class FileSealer:
 
 
 def ensure_key(path: Path) -> bytes:
-    """The key in `path`; made when there is no such file. Two at once get the same one."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if not path.exists():
-        private_file(path, secrets.token_bytes(KEY_SIZE), replace=False)
-    key = path.read_bytes()
+    """The key in `path`; made when there is no such file. Two at once get the same one.
+
+    `Exhausted`: the disk is full; `Failed`: the file cannot be read or made; `Invalid`: it is something else.
+    """
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not path.exists():
+            private_file(path, secrets.token_bytes(KEY_SIZE), replace=False)
+        keep_private(path)
+        key = path.read_bytes()
+    except OSError as error:
+        kind = Exhausted if error.errno in FULL else Failed
+        raise kind(f"{error.filename or path}: {error.strerror}", hint="it seals private keys in the store") from error
     if len(key) != KEY_SIZE:
         raise Invalid(f"{path} is not a sealing key of {KEY_SIZE} bytes", hint="restore it from a backup or remove it")
     return key
+
+
+def keep_private(path: Path) -> None:
+    """Take away what others may do with a file of ours, as after a restore by somebody's `cp`."""
+    mode = path.stat().st_mode
+    if mode & 0o077:
+        log.warning("key.was_open", path=str(path), mode=f"{mode & 0o7777:04o}", hint="it is its owner's again")
+        path.chmod(mode & 0o7700)
 
 
 def private_file(path: Path, content: bytes, *, replace: bool = True, mode: int = 0o600) -> None:

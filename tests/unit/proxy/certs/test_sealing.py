@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from zlayer.model.errors import Corrupt, Invalid
+from zlayer.model.errors import Corrupt, Failed, Invalid
 from zlayer.model.secret import Secret
 from zlayer.proxy.certs.sealing import FileSealer, ensure_key, private_file
 
@@ -59,6 +59,22 @@ def test_a_key_file_of_another_size_is_refused(tmp_path: Path) -> None:
     (tmp_path / "seal.key").write_bytes(b"short")
     with pytest.raises(Invalid):
         ensure_key(tmp_path / "seal.key")
+
+
+def test_a_key_file_that_others_may_read_is_its_owners_again(tmp_path: Path) -> None:
+    sealer = FileSealer(tmp_path / "seal.key")
+    sealed = sealer.seal(Secret("s"), "/a")
+    (tmp_path / "seal.key").chmod(0o644)
+    assert FileSealer(tmp_path / "seal.key").unseal(sealed, "/a") == Secret("s")
+    assert (tmp_path / "seal.key").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_key_file_that_cannot_be_read_is_an_error_of_ours(tmp_path: Path) -> None:
+    (tmp_path / "seal.key").mkdir()
+    with pytest.raises(Failed, match=r"seal\.key"):
+        FileSealer(tmp_path / "seal.key").seal(Secret("s"), "/a")
+    with pytest.raises(Failed, match=r"seal\.key"):
+        FileSealer(tmp_path / "seal.key").unseal("v1:AAAA", "/a")
 
 
 def test_a_private_file_replaces_whole(tmp_path: Path) -> None:
