@@ -203,18 +203,6 @@ def _udp(port: int, data: bytes) -> bytes:
         return client.recv(100)
 
 
-def test_a_port_that_is_taken_is_told_by_name(site: Site, busybox: str) -> None:
-    with socket.socket() as taken:
-        taken.bind(("0.0.0.0", 0))
-        taken.listen()
-        port = taken.getsockname()[1]
-        web = service(busybox, command=page("late"), endpoints=[endpoint(port, expose=True)])
-        site.cli("up", "-d", "--timeout", "20", site.write(deployment("shop", web=web)), check=False)
-        soon(lambda: str(port) in json.dumps(_status(site)["failing"]), "status names the port")
-    soon(lambda: get(port) == (200, "late"), "and takes it when it is free")
-    assert _status(site)["failing"] == {}
-
-
 def _status(site: Site) -> dict[str, Any]:
     return dict(json.loads(site.cli("status", "--format", "json").stdout))
 

@@ -76,8 +76,9 @@ async def test_an_address_that_is_taken_is_told_and_the_others_served(bench: Pro
     with socket.socket(type=socket.SOCK_DGRAM) as taken:
         taken.bind((two, bench.port))
         views = tuple(View(n, (at,), {"web.service.local": ("10.64.0.2",)}) for n, at in (("a", one), ("b", two)))
-        with pytest.raises(Conflict, match=two):
+        with pytest.raises(Conflict, match=two) as caught:
             await bench.server().apply(Zone(views=views))
+        assert [one.path for one in caught.value.problems] == ["b"]
         assert await bench.lookup(one, "web.service.local") == ("10.64.0.2",)
     await bench.server().apply(Zone(views=views))
     assert await bench.lookup(two, "web.service.local") == ("10.64.0.2",)

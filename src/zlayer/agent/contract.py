@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Protocol
 
+from zlayer.agent.planes import Trouble
 from zlayer.image.contract import Images
 from zlayer.model.base import Timestamp
 from zlayer.model.routes import RouteTable
@@ -24,7 +25,11 @@ class NodeTraffic(Protocol):
         ...
 
     async def settled(self, revision: int) -> None:
-        """Returns once all of it goes by that store revision or a later one; what is failing is not waited for."""
+        """Returns once all of it goes by that store revision or a later one, or has tried to and is failing."""
+        ...
+
+    def troubles(self, deployment: str) -> Sequence[Trouble]:
+        """What of a deployment's traffic is not as wanted now: ports it cannot have, all of it with no proxy."""
         ...
 
     def failing(self) -> Mapping[str, str]:

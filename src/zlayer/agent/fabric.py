@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, Mapping
 
-from zlayer.agent.planes import Derived, Plane
+from zlayer.agent.planes import Derived, Plane, Trouble
 from zlayer.model.fabric import Fabric
 from zlayer.model.instance import Node
 from zlayer.network.contract import Network
@@ -30,9 +30,13 @@ def network_plane(node: Node, network: Network, held: Held = lambda _: frozenset
             ),
             picture.revision,
         )
-        return Derived(woven.fabric, woven.members, trouble=woven.trouble)
+        return Derived(woven.fabric, woven.members, trouble=tuple(Trouble(why, owner) for owner, why in woven.trouble))
 
-    return Plane("network", derive, network.apply, network.disturbed)
+    return Plane("network", derive, network.apply, network.disturbed, concerned=_homes)
+
+
+def _homes(fabric: Fabric) -> list[str]:
+    return [subnet.name for subnet in fabric.subnets]
 
 
 def forwarded(view: View, network: Network) -> Callable[[Collection[str]], Awaitable[Mapping[str, int]]]:

@@ -6,14 +6,14 @@ that fails holds up no other. Level-triggered: whatever woke it, it looks at the
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 import anyio
 import structlog
 
-from zlayer.model.errors import Conflict, ZlayerError
+from zlayer.model.errors import Conflict, Invalid, ZlayerError
 from zlayer.plan.backoff import delay
 from zlayer.store.view import Picture, View
 
@@ -21,7 +21,9 @@ log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 AGAIN = 5.0
-"""Seconds until a part that was refused (an address in use) is tried again."""
+"""Seconds at most until a part that was refused (an address in use) is tried again."""
+SOON = 0.25
+"""Seconds until it is tried for the second time: what has it may be a part of ours that is just giving it up."""
 GAP = 0.005
 """Seconds between two looks in a storm: one table for many changes."""
 REST = 4
@@ -31,16 +33,25 @@ Tell = Callable[[str, str], None]
 
 
 @dataclass(frozen=True, slots=True)
+class Trouble:
+    """`text` says, for people, what is not in force; `owner` is the deployment or `deployment/service` that lacks it,
+    empty when that is nobody in particular."""
+
+    text: str
+    owner: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Derived(Generic[T]):
     """A whole table, the ids of the instances in it, and when it will be another though nothing changes (None: never).
 
-    `wake_at` is of the event loop's clock. `trouble` is what could not be part of it, in words.
+    `wake_at` is of the event loop's clock. `trouble` is what could not be part of it.
     """
 
     table: T
     members: frozenset[str] = frozenset()
     wake_at: float | None = None
-    trouble: tuple[str, ...] = ()
+    trouble: tuple[Trouble, ...] = ()
 
 
 Parts = tuple[object, ...]
@@ -59,13 +70,15 @@ def of_deployments(picture: Picture) -> Parts:
 @dataclass(frozen=True, slots=True)
 class Plane(Generic[T]):
     """`derive` is pure but for the clock; `apply` returns when the table is in force. `disturbed` returns when
-    somebody else has changed what was applied. While `made_of` gives the same objects, nothing is derived anew."""
+    somebody else has changed what was applied. While `made_of` gives the same objects, nothing is derived anew.
+    `concerned` are those whom nothing in force at all concerns."""
 
     name: str
     derive: Callable[[Picture], Derived[T]]
     apply: Callable[[T], Awaitable[None]]
     disturbed: Callable[[], Awaitable[None]] | None = None
     made_of: Callable[[Picture], Parts] = of_deployments
+    concerned: Callable[[T], Iterable[str]] = lambda _: ()
 
 
 class PlaneLoop(Generic[T]):
@@ -76,15 +89,20 @@ class PlaneLoop(Generic[T]):
         self.revision = -1
         self.failing = ""
         """Why the newest table is not in force, for people; empty when it is."""
+        self.troubles: tuple[Trouble, ...] = ()
+        """The same, each with whose it is."""
         self.table: T | None = None
         self._plane, self._view, self._tell = plane, view, tell
         self._members: frozenset[str] = frozenset()
         self._spoiled = False
         self._woken = anyio.Event()
         self._moved = anyio.Event()
+        self._tried = -1
         self._failures = 0
         self._parts: Parts = ()
         self._derived: Derived[T] | None = None
+        self._refused: float | None = None
+        """When what is refused now first was."""
 
     async def run(self) -> None:
         async with anyio.create_task_group() as tasks:
@@ -104,6 +122,9 @@ class PlaneLoop(Generic[T]):
                 else:
                     gap = max(GAP, REST * (anyio.current_time() - began))
                     pause = await self._bring(derived, seen)
+                self._tried = seen
+                self._moved.set()
+                self._moved = anyio.Event()
                 with anyio.move_on_after(pause):
                     await self._woken.wait()
                 await anyio.sleep(max(0.0, began + gap - anyio.current_time()))
@@ -135,51 +156,61 @@ class PlaneLoop(Generic[T]):
             await self._moved.wait()
 
     async def settled(self, revision: int) -> None:
-        """As `reached`, but for a plane that is failing: it is not waited for."""
-        while self.revision < revision and not self.failing:
+        """As `reached`, or once that was tried and is failing."""
+        while self._tried < revision:
             await self._moved.wait()
 
     async def _bring(self, derived: Derived[T], revision: int) -> float | None:
         """Apply what is new. The seconds after which to look again though nothing has changed."""
         pause = None if derived.wake_at is None else max(0.0, derived.wake_at - anyio.current_time())
-        trouble = "; ".join(derived.trouble)
+        troubles = derived.trouble
         if derived.table != self.table or self._spoiled or self.failing:
             self._spoiled = False
             try:
                 await self._plane.apply(derived.table)
-            except Conflict as error:  # a part of it is refused, the rest is in force
-                trouble = f"{error.message}; {error.hint}" if error.hint else error.message
-                pause = min(AGAIN, pause) if pause is not None else AGAIN
+            except (Conflict, Invalid) as error:  # a part of it is refused, the rest is in force
+                troubles += _told(error)
             except ZlayerError as error:
-                return self._failed(f"{error.message}; {error.hint}" if error.hint else error.message)
+                return self._failed(_sentence(error), self._plane.concerned(derived.table))
             except Exception as error:
                 log.exception("traffic.defect", plane=self.name, error=str(error))
-                return self._failed(str(error))
+                return self._failed(str(error), self._plane.concerned(derived.table))
         self._failures = 0
-        self._trouble(trouble)
+        if troubles == derived.trouble:
+            self._refused = None
+        else:
+            pause = self._refused_for(troubles, pause)
+        self._trouble(troubles)
         self.table, self._members, self.revision = derived.table, derived.members, revision
-        self._moved.set()
-        self._moved = anyio.Event()
         return pause
 
-    def _failed(self, reason: str) -> float:
+    def _refused_for(self, troubles: tuple[Trouble, ...], pause: float | None) -> float:
+        """Soon again at first, ever later as long as it is the same."""
+        now = anyio.current_time()
+        if self._refused is None or troubles != self.troubles:
+            self._refused = now
+        again = min(AGAIN, max(SOON, now - self._refused))
+        return again if pause is None else min(again, pause)
+
+    def _failed(self, reason: str, concerned: Iterable[str] = ()) -> float:
         self._failures += 1
-        self._trouble(reason)
+        self._trouble((Trouble(reason), *(Trouble(reason, owner) for owner in concerned)))
         return delay(self._failures, self.name, first=0.1, limit=AGAIN)
 
-    def _trouble(self, reason: str) -> None:
+    def _trouble(self, troubles: tuple[Trouble, ...]) -> None:
         """Told when it comes, when it changes, and when it is over."""
-        if reason == self.failing:
+        reason = ""
+        for one in troubles:
+            if one.text not in reason:
+                reason += f"; {one.text}" if reason else one.text
+        before, self.troubles, self.failing = self.failing, troubles, reason
+        if reason == before:
             return
         if reason:
             log.warning("traffic.refused", plane=self.name, reason=reason)
             self._tell(f"{self.name}.failed", reason)
         else:
             self._tell(f"{self.name}.restored", "")
-        self.failing = reason
-        if reason:
-            self._moved.set()
-            self._moved = anyio.Event()
 
     async def _listen(self, disturbed: Callable[[], Awaitable[None]]) -> None:
         failures = 0
@@ -193,3 +224,12 @@ class PlaneLoop(Generic[T]):
                 await anyio.sleep(delay(failures, self.name))
             self._spoiled = True
             self._woken.set()
+
+
+def _sentence(error: ZlayerError) -> str:
+    return f"{error.message}; {error.hint}" if error.hint else error.message
+
+
+def _told(error: ZlayerError) -> tuple[Trouble, ...]:
+    """By problem where it says whose each is; the hint goes with the whole, which is nobody's."""
+    return Trouble(_sentence(error)), *(Trouble(one.message, one.path) for one in error.problems if one.path)

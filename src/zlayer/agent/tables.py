@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from zlayer.agent.planes import Derived, Parts, Plane, of_deployments
+from zlayer.agent.planes import Derived, Parts, Plane, Trouble, of_deployments
 from zlayer.model.addressing import address6, gateway
 from zlayer.model.fabric import Subnet
 from zlayer.model.instance import Deployment, Node
@@ -106,12 +106,17 @@ def routes_plane(node: Node, proxy: Proxy, unseal: Unseal, acme_port: int) -> Pl
         )
         made, clashes = table(parts, certificates, revision=picture.revision)
         members = frozenset(server.id for backend in made.backends for server in backend.servers)
-        return Derived(made, members, trouble=(*clashes, *faults))
+        trouble = [Trouble(why, owner) for owner, why in clashes] + [Trouble(fault) for fault in faults]
+        return Derived(made, members, trouble=tuple(trouble))
 
     def _certificates(picture: Picture) -> tuple[Certificates, tuple[str, ...]]:
         return table_certificates(picture.deployments.values(), picture.certificates, picture.orders, unseal, acme_port)
 
-    return Plane("routes", derive, proxy.apply)
+    return Plane("routes", derive, proxy.apply, concerned=_served)
+
+
+def _served(routes: RouteTable) -> list[str]:
+    return sorted({route.owner for listener in routes.listeners for route in listener.routes})
 
 
 def _pieces(deployment: Deployment, group: Mapping[str, Seen] | None, home: Home | None) -> tuple[Piece, ...]:
@@ -135,7 +140,10 @@ def names_plane(node: Node, server: NameServer, upstreams: Callable[[], tuple[st
     def made_of(picture: Picture) -> Parts:
         return (*upstreams(), *of_deployments(picture))
 
-    return Plane("names", derive, server.apply, made_of=made_of)
+    def concerned(made: Zone) -> list[str]:
+        return [view.network for view in made.views]
+
+    return Plane("names", derive, server.apply, made_of=made_of, concerned=concerned)
 
 
 def _names(deployment: Deployment, group: Mapping[str, Seen] | None, home: Home | None) -> Names:

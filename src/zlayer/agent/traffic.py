@@ -9,7 +9,7 @@ import anyio
 import structlog
 
 from zlayer.agent.drain import Drain
-from zlayer.agent.planes import Plane, PlaneLoop, Tell
+from zlayer.agent.planes import Plane, PlaneLoop, Tell, Trouble
 from zlayer.model.base import Seconds
 from zlayer.model.instance import Instance
 from zlayer.model.routes import RouteTable
@@ -52,6 +52,10 @@ class Traffic:
 
     def failing(self) -> Mapping[str, str]:
         return {plane.name: plane.failing for plane in self.planes if plane.failing}
+
+    def troubles(self, deployment: str) -> list[Trouble]:
+        found = (trouble for plane in self.planes for trouble in plane.troubles)
+        return [one for one in found if one.owner.partition("/")[0] == deployment]
 
     async def published(self, revision: int) -> None:
         """Returns once the proxy goes by a table of that store revision or a later one."""

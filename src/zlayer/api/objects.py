@@ -34,6 +34,13 @@ class ServiceSummary(Answer):
     endpoints: list[EndpointItem]
 
 
+class TroubleItem(Answer):
+    """Something of a deployment's traffic that is not in force: of one service, or of all when that is empty."""
+
+    service: str
+    reason: str
+
+
 class DeploymentSummary(Answer):
     """`message` says why it failed. `name` and `deployment` are the same."""
 
@@ -58,6 +65,8 @@ class DeploymentSummary(Answer):
     service_count: int
     created_at: str | None
     updated_at: str | None
+    trouble: list[TroubleItem]
+    """Ports that others have, a proxy that is not there: its replicas may run all the same."""
     services: list[ServiceSummary]
 
 
@@ -138,7 +147,7 @@ class RevisionItem(Answer):
 
 
 class WaitItem(Answer):
-    """What a replica waits for or suffers from; `until` is when it is over by itself, where that is known."""
+    """What a replica (0: each of them) waits for or suffers from; `until` is when it is over by itself, if known."""
 
     replica: int
     reason: str

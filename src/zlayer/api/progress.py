@@ -39,12 +39,13 @@ async def _summaries(api: Services, name: str, emit: Emit) -> None:
         revision = api.views.revision
         try:
             summary = api.views.deployment(name)
+            if summary != last and summary["status"] == "running":
+                await _carried(api, revision)
+                summary |= {"trouble": api.views.deployment(name)["trouble"]}
         except NotFound:
             return
         if summary != last:
             last = summary
-            if summary["status"] == "running":
-                await _carried(api, revision)
             await emit(("status", "", summary))
         await api.views.changed(revision)
         await anyio.sleep(PACE)

@@ -16,6 +16,8 @@ from zlayer.model.errors import Deadline, Failed, NotFound, Unavailable, ZlayerE
 LOOK_AGAIN = 2.0
 """Seconds of silence after which the summary is read again, should an event have been lost with a daemon."""
 LOG_LINES = 10
+BEARABLE = 1.5
+"""Seconds a deployment that is well but for its traffic is given for that: a port may just be changing hands."""
 
 
 def watch(
@@ -102,6 +104,7 @@ def until(
     `Failed` or `Deadline` name the replica that is to blame, its reason and the last lines of its log.
     """
     drawn = Progress(screen)
+    patience = Patience()
     try:
         for item in watch(api, name, timeout):
             drawn.add(item)
@@ -109,6 +112,11 @@ def until(
                 if reached(item):
                     drawn.done()
                     return item
+                if patience.over(item):
+                    drawn.done()
+                    raise Failed(
+                        _unserved(item), hint=f"`zlayer ps` shows whether it still is; `zlayer down {name}` ends it"
+                    )
                 if item.status == "rolled_back":
                     raise blamed(api, name, Failed, f"{name} was rolled back: {item.message}", item.culprit)
                 if item.status.startswith("failed"):
@@ -130,8 +138,33 @@ def holds(api: Client, name: str, seconds: float) -> bool:
     return False
 
 
-def stable(summary: Deployment) -> bool:
+class Patience:
+    """With a deployment whose replicas are all well and which cannot have its traffic."""
+
+    def __init__(self) -> None:
+        self._since: float | None = None
+
+    def over(self, summary: Deployment) -> bool:
+        if not summary.trouble or not well(summary):
+            self._since = None
+        elif self._since is None:
+            self._since = time.monotonic()
+        return self._since is not None and time.monotonic() - self._since > BEARABLE
+
+
+def _unserved(summary: Deployment) -> str:
+    told = "".join(f"\n  {one}" for one in dict.fromkeys(map(str, summary.trouble)))
+    return f"{summary.deployment} runs, and not all of its traffic can be served:{told}"
+
+
+def well(summary: Deployment) -> bool:
+    """Every replica is as wanted."""
     return summary.status == "running" and all(service.stable for service in summary.services)
+
+
+def stable(summary: Deployment) -> bool:
+    """It is well, and what it is to be reached by is in force."""
+    return well(summary) and not summary.trouble
 
 
 def stopped(service: str | None) -> Callable[[Deployment], bool]:

@@ -30,5 +30,6 @@ def run(args: argparse.Namespace) -> int:
     elif not found:
         screen.data(f"{args.service} waits for nothing")
     for one in found if args.format == "table" else ():
-        screen.data(f"{args.service}-{one.replica}: {one.reason}" + (f" (until {one.until})" if one.until else ""))
+        who = f"{args.service}-{one.replica}" if one.replica else args.service
+        screen.data(f"{who}: {one.reason}" + (f" (until {one.until})" if one.until else ""))
     return 0

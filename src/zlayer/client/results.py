@@ -28,13 +28,24 @@ class ServiceSummary(Record):
         return self.settled and self.running == self.ready == self.desired
 
 
+class Trouble(Record):
+    """Something of a deployment's traffic that is not in force, of one service or (empty) of all."""
+
+    service: str = ""
+    reason: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.service}: {self.reason}" if self.service else self.reason
+
+
 class Deployment(Record):
     """A deployment and its services. `status`: pending, deploying, running, failed, stopping, stopped, removing.
 
-    `message` says why it failed, and `culprit` is the instance to look at then.
+    `message` says why it failed, and `culprit` is the instance to look at then. `trouble` is of its traffic: ports
+    that others have, a proxy that is not there.
     """
 
-    parts: ClassVar[Mapping[str, type[Record]]] = {"services": ServiceSummary}
+    parts: ClassVar[Mapping[str, type[Record]]] = {"services": ServiceSummary, "trouble": Trouble}
 
     deployment: str
     status: str = "pending"
@@ -43,6 +54,7 @@ class Deployment(Record):
     revision: int = 0
     service_count: int = 0
     created_at: str | None = None
+    trouble: tuple[Trouble, ...] = ()
     services: tuple[ServiceSummary, ...] = ()
 
 
@@ -257,7 +269,7 @@ class Revision(Record):
 
 
 class Waiting(Record):
-    """What a replica waits for; `until` is when that is over by itself."""
+    """What a replica (0: each of them) waits for; `until` is when that is over by itself."""
 
     replica: int
     reason: str = ""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Iterable
 from datetime import UTC, datetime
 from typing import Any, Literal
 
@@ -20,6 +20,8 @@ _read_event = decoder(Event)
 
 Until = Literal["created", "running", "ended", "gone"]
 Json = dict[str, Any]  # Any: JSON documents, whose shapes are in the API reference
+Troubles = Callable[[str], Iterable[tuple[str, str]]]
+"""Of a deployment: what of its traffic is not in force, each with the service that lacks it (empty: all of it)."""
 
 
 def when(timestamp: float | None) -> str | None:
@@ -30,11 +32,12 @@ def when(timestamp: float | None) -> str | None:
 
 
 class Views:
-    """Documents are built when asked for, from an open `View`."""
+    """Documents are built when asked for, from an open `View`; `troubles` are this node's."""
 
-    def __init__(self, store: Store, view: View) -> None:
+    def __init__(self, store: Store, view: View, troubles: Troubles = lambda _: ()) -> None:
         self._store = store
         self._view = view
+        self._troubles = troubles
 
     @property
     def revision(self) -> int:
@@ -45,11 +48,18 @@ class Views:
 
     def deployments(self) -> list[Json]:
         picture = self.picture()
-        return [deployment_document(d, picture.of(d.name)) for _, d in sorted(picture.deployments.items())]
+        return [
+            deployment_document(d, picture.of(d.name), self._troubles(d.name))
+            for _, d in sorted(picture.deployments.items())
+        ]
 
     def deployment(self, name: str) -> Json:
         picture = self.picture()
-        return deployment_document(self._deployment(name), picture.of(name))
+        return deployment_document(self._deployment(name), picture.of(name), self._troubles(name))
+
+    def troubles(self, name: str, service: str) -> list[str]:
+        """What of a service's traffic is not in force."""
+        return [reason for whose, reason in self._troubles(name) if whose in ("", service)]
 
     def spec(self, name: str) -> str:
         """The YAML text as last sent."""
@@ -223,7 +233,7 @@ def _endpoint(endpoint: Endpoint) -> Json:
     return endpoint.model_dump(include={"name", "protocol", "port", "target_port", "public", "host", "path"})
 
 
-def deployment_document(deployment: Deployment, seen: list[Seen]) -> Json:
+def deployment_document(deployment: Deployment, seen: list[Seen], troubles: Iterable[tuple[str, str]] = ()) -> Json:
     """One entry of `ps`."""
     summary: Summary = summarise(deployment, seen)
     services = []
@@ -251,5 +261,6 @@ def deployment_document(deployment: Deployment, seen: list[Seen]) -> Json:
         "service_count": len(deployment.services),
         "created_at": when(deployment.created_at),
         "updated_at": when(deployment.updated_at),
+        "trouble": [{"service": service, "reason": reason} for service, reason in troubles],
         "services": services,
     }

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
-from zlayer.control.pins import Local, Pins, Resolve
+from zlayer.control.pins import Pins
 from zlayer.control.updates import Deployed, Updates, resumed
 from zlayer.control.writer import DeploymentWriter, existing, staying
 from zlayer.model import keys
 from zlayer.model.base import Seconds, Timestamp
 from zlayer.model.container import ContainerSpec, PullPolicy
-from zlayer.model.errors import Conflict, Invalid, NotFound, Problem
+from zlayer.model.errors import Conflict, Invalid, NotFound, Problem, Unavailable
 from zlayer.model.instance import ONE_OFF, Deployment, Instance, InstanceStatus, Service
 from zlayer.plan.compare import Difference, compare
 from zlayer.plan.history import carried
@@ -23,6 +23,7 @@ from zlayer.plan.placement import Place
 from zlayer.plan.restart import unwell
 from zlayer.plan.seen import Seen
 from zlayer.plan.update.strategy import refusals
+from zlayer.proxy.contract import ProxyProbe
 from zlayer.spec.compile import Compiled, base_of, compile_deployment
 from zlayer.spec.load import load
 from zlayer.store.contract import Store
@@ -36,6 +37,8 @@ _ATTEMPTS = 16
 
 Suggest = Callable[[Instance], Place | None]
 """A place for an instance that is about to be written: `Controllers.suggest`."""
+NO_PINS = Pins()
+ProbeProxy = Callable[[], Awaitable[ProxyProbe]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +51,10 @@ class PlanView:
 
 
 class Wishes:
-    """`environ` answers `$E:VAR`; `resolve` and `local` pin images whose policy asks the registry at each deploy.
+    """`environ` answers `$E:VAR`; `pins` are for images whose policy asks the registry at each deploy.
 
-    `updates` takes the wishes about an update under way, and those to go back.
+    `proxy` says whether endpoints can be served at all. `updates` takes the wishes about an update under way, and
+    those to go back.
     """
 
     def __init__(
@@ -59,23 +63,25 @@ class Wishes:
         *,
         environ: Mapping[str, str],
         clock: Callable[[], float],
-        resolve: Resolve | None = None,
-        local: Local | None = None,
+        pins: Pins = NO_PINS,
         suggest: Suggest | None = None,
+        proxy: ProbeProxy | None = None,
     ) -> None:
         self._store = store
         self._environ = environ
         self._clock = clock
         self._writer = DeploymentWriter(store, clock)
         self.updates = Updates(self._writer)
-        self._pins = Pins(resolve, local)
+        self._pins = pins
         self._suggest = suggest
+        self._proxy = proxy
 
     async def plan(self, text: str, *, file: str = "", pull: PullPolicy | None = None) -> PlanView:
         """What `deploy` would do now. Writes nothing."""
         compiled = self._compile(text, file)
         old = await self._writer.load(compiled.name)
         services = await self._services(compiled, old, pull)
+        await self._writer.claimed.check(compiled.name, services, old)
         seen = await self._seen(compiled.name)
         return PlanView(compiled.name, old.revision if old else 0, tuple(compare(services, seen)))
 
@@ -278,7 +284,18 @@ class Wishes:
             change = {"container": container, "replicas": carried(service, before), "image_digest": image}
             services[name] = service.model_copy(update=change)
         _refuse(services)
+        await self._served(services)
         return services
+
+    async def _served(self, services: Mapping[str, Service]) -> None:
+        """`Unavailable` where endpoints are wanted and there is nothing to serve them with."""
+        proxied = sorted(n for n, one in services.items() if any(e.transport == "tcp" for e in one.endpoints))
+        if not proxied or self._proxy is None:
+            return
+        found = await self._proxy()
+        if not found.ok:
+            listed = ", ".join(proxied)
+            raise Unavailable(f"the endpoints of {listed} cannot be served: {found.reason}", hint=found.fix)
 
     async def _seen(self, name: str, service: str | None = None) -> list[Seen]:
         status = {

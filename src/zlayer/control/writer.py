@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
+from zlayer.control.claimed import Claimed, running
 from zlayer.model import keys
 from zlayer.model.base import Timestamp
 from zlayer.model.errors import Conflict, NotFound
@@ -25,6 +26,7 @@ class DeploymentWriter:
 
     def __init__(self, store: Store, clock: Callable[[], float]) -> None:
         self.store = store
+        self.claimed = Claimed(store)
         self._clock = clock
 
     def now(self) -> Timestamp:
@@ -37,7 +39,10 @@ class DeploymentWriter:
     async def change(
         self, name: str, change: Change, kind: str, *, what: str = ""
     ) -> tuple[Deployment | None, Deployment]:
-        """Before and after. A new revision gets a record that says `what` was changed; `kind` is the event's."""
+        """Before and after. A new revision gets a record that says `what` was changed; `kind` is the event's.
+
+        `Conflict` when it claims ports that another deployment has.
+        """
         key = keys.deployment(name)
         for _ in range(_ATTEMPTS):
             item = await self.store.get(key)
@@ -52,8 +57,10 @@ class DeploymentWriter:
                 kept = await load_revisions(self.store, name)
                 deletes = [keys.revision(name, one.revision) for one in stale([one.value for one in kept.values()])]
             puts |= self._event(kind, new)
+            guard = await self.claimed.check(name, running(new), old)
+            expect = {key: item.modified if item is not None else 0, **guard.expect}
             try:
-                await self.store.commit(puts, deletes, expect={key: item.modified if item is not None else 0})
+                await self.store.commit({**puts, **guard.puts}, deletes, expect=expect)
             except Conflict:
                 continue
             return old, new

@@ -23,6 +23,7 @@ from zlayer.api.app import core_app, guarded
 from zlayer.api.services import Facts, Services
 from zlayer.api.streams import first_of
 from zlayer.control.controllers import Controllers
+from zlayer.control.pins import Pins
 from zlayer.control.views import Views
 from zlayer.control.wishes import Wishes
 from zlayer.daemon import lock, tokens, traffic, wiring
@@ -110,7 +111,9 @@ async def _serve(
         moving = traffic.assemble(drivers.node, view, carriers) if carriers is not None else None
         agent = Agent(drivers.store, drivers.node, drivers.machine, traffic=moving)
         controllers = Controllers(drivers.store, clock=time.time, view=view)
-        services = _services(paths, doors, drivers, Views(drivers.store, view), agent, controllers)
+        services = _services(
+            paths, doors, drivers, Views(drivers.store, view, traffic.troubles(moving)), agent, controllers
+        )
         core = core_app(services)
         listeners = [Listener(guarded(core, services, trusted=True), doors.unix)]
         if doors.tcp is not None:
@@ -170,9 +173,9 @@ def _services(
             drivers.store,
             environ=os.environ,
             clock=time.time,
-            resolve=resolve,
-            local=local,
+            pins=Pins(resolve, local),
             suggest=controllers.suggest,
+            proxy=drivers.carriers.proxy.probe if drivers.carriers is not None else None,
         ),
         views=views,
         agent=agent,

@@ -16,6 +16,7 @@ from zlayer.agent.tables import names_plane, routes_plane
 from zlayer.agent.traffic import Traffic
 from zlayer.control.certificates import CertificateKeeper, Tools
 from zlayer.control.orders import Ca
+from zlayer.control.views import Troubles
 from zlayer.model.certificate import AcmeSettings
 from zlayer.model.instance import Node
 from zlayer.network.contract import Network
@@ -57,6 +58,16 @@ def assemble(node: Node, view: View, carriers: Carriers) -> Traffic:
     ]
     drain = Drain(_proxied(carriers.proxy), forwarded(view, carriers.network))
     return Traffic(view, planes, drain, carriers.proxy)
+
+
+def troubles(traffic: Traffic | None) -> Troubles:
+    """For `Views`: by service of a deployment."""
+
+    def of(deployment: str) -> list[tuple[str, str]]:
+        found = traffic.troubles(deployment) if traffic is not None else []
+        return [(one.owner.partition("/")[2], one.text) for one in found]
+
+    return of
 
 
 def on_trial(picture: Picture) -> frozenset[str]:

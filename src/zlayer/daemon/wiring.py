@@ -28,6 +28,7 @@ from zlayer.model.paths import Paths
 from zlayer.network.bridge import BridgeNetwork
 from zlayer.network.bridges import foreign
 from zlayer.network.dns.process import DnsProcess
+from zlayer.network.holders import holder
 from zlayer.network.netlink import Netlink
 from zlayer.network.rules import Site
 from zlayer.network.subnet import choose_subnet, choose_subnet6, preferred_subnet
@@ -97,7 +98,7 @@ async def drivers(paths: Paths, config: Config) -> AsyncIterator[Drivers]:
 def _carriers(
     paths: Paths, config: Config, network: BridgeNetwork, apart: Callable[[int], None], node: Node
 ) -> Carriers:
-    proxy = HaproxyEngine(paths.run / "proxy", apart=apart)
+    proxy = HaproxyEngine(paths.run / "proxy", apart=apart, holder=lambda port, ours: holder("tcp", port, but=ours))
     return Carriers(
         network=network,
         proxy=proxy,

@@ -54,6 +54,8 @@ class Forward:
     targets: tuple[Target, ...] = ()
     sticky: bool = False
     """A client address stays with its target while that is there."""
+    owner: str = field(default="", compare=False)
+    """`deployment/service`, for messages."""
 
 
 @dataclass(frozen=True, slots=True)

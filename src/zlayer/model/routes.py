@@ -59,6 +59,11 @@ class Route:
     limits: Limits = NO_LIMITS
     timeouts: Timeouts = USUAL
 
+    @property
+    def owner(self) -> str:
+        """`deployment/service`."""
+        return self.backend.rpartition("/")[0]
+
 
 @dataclass(frozen=True, slots=True)
 class Listener:

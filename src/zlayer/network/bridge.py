@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from zlayer.model.addressing import address6, block_of, gateway
-from zlayer.model.errors import Conflict, Exhausted, Failed, Invalid, NotFound, Unavailable, ZlayerError
+from zlayer.model.errors import Conflict, Exhausted, Failed, Invalid, NotFound, Problem, Unavailable, ZlayerError
 from zlayer.model.fabric import Fabric, Subnet
 from zlayer.network import bridges, inet, links, names, netns
 from zlayer.network.contract import Attachment
@@ -67,7 +67,9 @@ class BridgeNetwork:
         taken = await self._call(lambda host: self._loom.apply(host, fabric))
         if taken:
             raise Conflict(
-                "; ".join(taken), hint="stop that program, or publish another port (host_port 0: the node picks one)"
+                "; ".join(map(str, taken)),
+                hint="stop that program, or publish another port (host_port 0: the node picks one)",
+                problems=tuple(Problem(one.reason, path=one.owner, kind="Taken") for one in taken),
             )
 
     async def attach(self, owner: str, address: str | None, subnet: Subnet | None = None) -> Attachment:

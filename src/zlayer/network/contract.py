@@ -6,7 +6,8 @@ machine. All calls are idempotent; `apply` makes and mends the whole wanted stat
 too).
 
 Errors: `Unavailable` (missing capability, module or library; the hint says which), `Conflict` (a pool that a route of
-the host already covers; a port that another program has), `Failed` (the kernel said no).
+the host already covers; ports that other programs have: one of `problems` for each, its path the forward's owner),
+`Failed` (the kernel said no).
 """
 
 from __future__ import annotations

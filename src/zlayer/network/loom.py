@@ -18,7 +18,7 @@ from zlayer.model.errors import Failed
 from zlayer.model.fabric import Fabric, Forward, Subnet
 from zlayer.network import bridges, conntrack, inet, links, names, netns, nft, rules
 from zlayer.network.nfnetlink import generation, open_netfilter
-from zlayer.network.reserve import Reservations
+from zlayer.network.reserve import Refusal, Reservations
 from zlayer.network.rules import Rules, Site
 from zlayer.network.thread import Host
 from zlayer.network.watch import Watch
@@ -74,7 +74,7 @@ class Loom:
             self._load()
         return made
 
-    def apply(self, host: Host, fabric: Fabric) -> tuple[str, ...]:
+    def apply(self, host: Host, fabric: Fabric) -> tuple[Refusal, ...]:
         """Why some forwards are not in force; empty when all are."""
         site, netlink = self._site, host.netlink
         bridges.ensure_ground(netlink, site)

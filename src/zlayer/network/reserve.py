@@ -7,17 +7,27 @@ traffic of a program that listens on it. A socket that is bound and does not lis
 from __future__ import annotations
 
 import errno
-import os
 import socket
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from contextlib import suppress
-from pathlib import Path
+from dataclasses import dataclass
 
 from zlayer.model.fabric import Forward, Transport
+from zlayer.network.holders import holder
 from zlayer.network.rules import EVERYWHERE
 
 Key = tuple[Transport, str, int]
-LISTEN = "0A"
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """`owner` is the forward's. `str()` says why it cannot be had."""
+
+    owner: str
+    reason: str
+
+    def __str__(self) -> str:
+        return self.reason
 
 
 class Reservations:
@@ -26,17 +36,17 @@ class Reservations:
     def __init__(self) -> None:
         self._held: dict[Key, list[socket.socket]] = {}
 
-    def take(self, forwards: Iterable[Forward]) -> tuple[tuple[Forward, ...], tuple[str, ...]]:
+    def take(self, forwards: Iterable[Forward]) -> tuple[tuple[Forward, ...], tuple[Refusal, ...]]:
         """Those that are ours now, and why each of the others is not. What is not among them is let go."""
         wanted = {_key(one): one for one in sorted(forwards, key=lambda one: one.address)}
         for key in self._held.keys() - wanted.keys():
             _close(self._held.pop(key))
-        refused: list[str] = []
+        refused: list[Refusal] = []
         for key, forward in wanted.items():
             try:
                 self._reserve(key, forward)
             except OSError as error:
-                refused.append(_why(forward, error))
+                refused.append(Refusal(forward.owner, _why(forward, error)))
         return tuple(one for key, one in wanted.items() if key in self._held), tuple(refused)
 
     def _reserve(self, key: Key, forward: Forward) -> None:
@@ -98,37 +108,7 @@ def _bound(family: int, transport: Transport, address: str, port: int) -> socket
 def _why(forward: Forward, error: OSError) -> str:
     where = f"{forward.transport} port {forward.port}" + (f" of {forward.address}" if forward.address else "")
     if error.errno == errno.EADDRINUSE:
-        holder = next(_holders(forward.transport, forward.port), "another program")
-        return f"{where} is in use by {holder}"
+        return f"{where} is in use by {holder(forward.transport, forward.port)}"
     if error.errno == errno.EADDRNOTAVAIL:
         return f"{where}: the node has no such address"
     return f"{where}: {error.strerror}"
-
-
-def _holders(transport: Transport, port: int) -> Iterator[str]:
-    """Programs of this machine with a socket on the port, as `nginx (pid 12)`."""
-    inodes = set(_inodes(transport, port))
-    for entry in os.listdir("/proc"):  # noqa: PTH208 (names only)
-        if not entry.isdigit():
-            continue
-        with suppress(OSError):
-            if any(_link(file) in inodes for file in Path(f"/proc/{entry}/fd").iterdir()):
-                yield f"{Path(f'/proc/{entry}/comm').read_text().strip()} (pid {entry})"
-
-
-def _link(file: Path) -> str:
-    """Empty when it has been closed meanwhile, as the one that listed it has."""
-    try:
-        return str(file.readlink())
-    except OSError:
-        return ""
-
-
-def _inodes(transport: Transport, port: int) -> Iterator[str]:
-    for family in ("", "6"):
-        with suppress(OSError):
-            for line in Path(f"/proc/thread-self/net/{transport}{family}").read_text().splitlines()[1:]:
-                parts = line.split()
-                local = int(parts[1].rpartition(":")[2], 16)
-                if local == port and (transport == "udp" or parts[3] == LISTEN) and parts[9] != "0":
-                    yield f"socket:[{parts[9]}]"

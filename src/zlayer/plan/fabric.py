@@ -33,11 +33,11 @@ class Holdings:
 
 @dataclass(frozen=True, slots=True)
 class Woven:
-    """`members` are the instances that forwards go to; `trouble` says what two services both want."""
+    """`members` are the instances that forwards go to; `trouble` is whose and what: a port two services want."""
 
     fabric: Fabric
     members: frozenset[str] = frozenset()
-    trouble: tuple[str, ...] = ()
+    trouble: tuple[tuple[str, str], ...] = ()
 
 
 def weave(holdings: Holdings, revision: int = 0) -> Woven:
@@ -46,7 +46,7 @@ def weave(holdings: Holdings, revision: int = 0) -> Woven:
     subnets = {one.deployment: subnet_of(one, node) for one in holdings.networks if usable(one, node)}
     reaches: list[Reach] = []
     forwards: dict[tuple[str, str, int], tuple[Forward, str]] = {}
-    trouble: list[str] = []
+    trouble: list[tuple[str, str]] = []
     for deployment in sorted(holdings.deployments.values(), key=lambda one: (one.created_at, one.name)):
         here = [s for s in holdings.instances.get(deployment.name, ()) if s.instance.node == node.id]
         for name, service in deployment.services.items():
@@ -60,7 +60,7 @@ def weave(holdings: Holdings, revision: int = 0) -> Woven:
                 key = (forward.transport, forward.address, forward.port)
                 if key in forwards:
                     other = forwards[key][1]
-                    trouble.append(f"{owner}: {forward.transport} port {forward.port} is already {other}'s")
+                    trouble.append((owner, f"{forward.transport} port {forward.port} is already {other}'s"))
                 else:
                     forwards[key] = (forward, owner)
     made = [forwards[key][0] for key in sorted(forwards)]
@@ -94,9 +94,9 @@ def _forwards(
         number = host_port(deployment, name, port, given)
         if number is not None:
             address = "" if port.host_ip in EVERY_ADDRESS else port.host_ip
-            yield Forward(port.protocol, number, address, targets(port.container_port))
+            yield Forward(port.protocol, number, address, targets(port.container_port), owner=owner)
     for endpoint in service.endpoints:
         if endpoint.transport != "udp" or not (endpoint.public or home):
             continue
         address = "" if endpoint.public or home is None else gateway(home.blocks[0])
-        yield Forward("udp", endpoint.port, address, targets(endpoint.target_port), endpoint.sticky)
+        yield Forward("udp", endpoint.port, address, targets(endpoint.target_port), endpoint.sticky, owner)

@@ -125,19 +125,19 @@ def _server(one: Seen, endpoint: Endpoint, admission: Admission) -> Server:
 
 def table(
     parts: Iterable[Sequence[Piece]], certificates: Certificates = NO_CERTIFICATES, *, revision: int = 0
-) -> tuple[RouteTable, tuple[str, ...]]:
-    """The whole table, and in words what could not be part of it: two that want one listener in ways that clash.
+) -> tuple[RouteTable, tuple[tuple[str, str], ...]]:
+    """The whole table, and whose and what could not be part of it: two that want one listener in ways that clash.
 
     Deploys are refused before that happens (`plan.listeners`); where it does all the same, the first by name stays.
     """
     listeners: dict[tuple[tuple[str, ...], int], Listener] = {}
     backends: dict[str, Backend] = {}
-    clashes: list[str] = []
+    clashes: list[tuple[str, str]] = []
     for piece in sorted((p for part in parts for p in part), key=lambda p: p.backend.name):
         key = (piece.addresses, piece.port)
         listener = listeners.get(key) or Listener(_name(*key), piece.addresses, piece.port, piece.mode)
         if why := _clash(listener, piece):
-            clashes.append(why)
+            clashes.append((piece.owner, why))
             continue
         listeners[key] = _joined(listener, piece, certificates)
         backends[piece.backend.name] = piece.backend

@@ -10,7 +10,8 @@ goes on until it is done or the server is `cut`. A dead engine is started again 
 table. Calls take turns; the last table wins.
 
 Errors: `Unavailable` (no engine here, or it does not answer; the hint says how to get one), `Conflict` (an address is
-in use by another program: the message names it, port and all), `Invalid` (a certificate is no good, or a listener's
+in use by another program: the message names it, port and all; one of `problems` for each service that wants it, its
+path `deployment/service`), `Invalid` (a certificate is no good, or a listener's
 address is none): the rest of the table is applied all the same. `Failed`: the engine refuses; its reason is told.
 """
 

@@ -13,7 +13,7 @@ import anyio
 import anyio.lowlevel
 
 from zlayer.model.addressing import address6, block_of, gateway
-from zlayer.model.errors import Conflict, Invalid, NotFound
+from zlayer.model.errors import Conflict, Invalid, NotFound, Problem
 from zlayer.model.fabric import Fabric, Subnet
 from zlayer.network.contract import Attachment
 
@@ -79,8 +79,10 @@ class FakeNetwork:
         )
         kernel.fault("apply", "", "after")
         if refused:
+            told = {one: f"{one.transport} port {one.port} is in use by another program" for one in refused}
             raise Conflict(
-                "; ".join(f"{one.transport} port {one.port} is in use by another program" for one in refused)
+                "; ".join(told.values()),
+                problems=tuple(Problem(why, path=one.owner, kind="Taken") for one, why in told.items()),
             )
 
     async def attach(self, owner: str, address: str | None, subnet: Subnet | None = None) -> Attachment:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 import anyio
 import anyio.lowlevel
 
-from zlayer.model.errors import Conflict
+from zlayer.model.errors import Conflict, Problem
 from zlayer.model.routes import Backend, Listener, Route, RouteTable, Server
 from zlayer.proxy.contract import BackendStats, ProxyProbe, ServerStats
 
@@ -115,7 +115,9 @@ class FakeProxy:
         engine.table = table
         engine.refused = frozenset(listener.port for listener in table.listeners) & engine.taken
         if engine.refused:
-            raise Conflict(f"cannot listen on 127.0.0.1:{min(engine.refused)}: in use by another program")
+            told = f"cannot listen on 127.0.0.1:{min(engine.refused)}: in use by another program"
+            owners = {r.owner for one in table.listeners if one.port in engine.refused for r in one.routes}
+            raise Conflict(told, problems=tuple(Problem(told, path=owner) for owner in sorted(owners)))
 
     async def in_flight(self, servers: Collection[str]) -> Mapping[str, int]:
         await anyio.lowlevel.checkpoint()

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 
 import anyio
 
-from zlayer.agent.planes import Derived, Plane, PlaneLoop
+from zlayer.agent.planes import Derived, Plane, PlaneLoop, Trouble
 from zlayer.model import keys
 from zlayer.model.base import Timestamp
-from zlayer.model.errors import Conflict, Unavailable
+from zlayer.model.errors import Conflict, Problem, Unavailable
 from zlayer.model.instance import Instance
 from zlayer.store.documents import encode
 from zlayer.store.memory import MemoryStore
@@ -55,7 +55,7 @@ def follow(test: Callable[[Applied, PlaneLoop[Names], MemoryStore], Awaitable[No
     async def body() -> None:
         applied = Applied()
         async with MemoryStore() as store, View(store) as view, anyio.create_task_group() as tasks:
-            plane = Plane("routes", applied.derive, applied.apply, applied.disturbed)
+            plane = Plane("routes", applied.derive, applied.apply, applied.disturbed, concerned=lambda names: names)
             loop = PlaneLoop(plane, view, lambda kind, message: applied.told.append((kind, message)))
             tasks.start_soon(loop.run)
             await test(applied, loop, store)
@@ -184,6 +184,34 @@ def test_a_refused_part_leaves_the_rest_in_force_and_is_tried_again() -> None:
         await anyio.sleep(10)
         assert loop.failing == ""
         assert applied.tables[-1] == ("shop",)
+
+    follow(test)
+
+
+def test_whose_a_refused_part_is_and_whom_a_failure_concerns() -> None:
+    async def test(applied: Applied, loop: PlaneLoop[Names], store: MemoryStore) -> None:
+        await anyio.sleep(1)
+        problems = (Problem("port 80 is nginx's", path="shop/web"), Problem("something else"))
+        applied.refuse = [Conflict("cannot listen", hint="look", problems=problems)] * 4
+        await loop.settled(await put(store, "shop"))
+        assert loop.failing == "cannot listen; look; port 80 is nginx's"
+        assert loop.troubles == (Trouble("cannot listen; look"), Trouble("port 80 is nginx's", "shop/web"))
+        await anyio.sleep(3)
+        assert not loop.troubles, "four tries in three seconds"
+        applied.refuse = [Unavailable("no engine")]
+        await loop.settled(await put(store, "blog"))
+        assert [one.owner for one in loop.troubles] == ["", "blog", "shop"]
+
+    follow(test)
+
+
+def test_settled_waits_for_the_try_also_where_it_is_failing_already() -> None:
+    async def test(applied: Applied, loop: PlaneLoop[Names], store: MemoryStore) -> None:
+        applied.refuse = [Conflict("port 80 is taken")] * 50
+        await loop.settled(await put(store, "shop"))
+        applied.refuse = [Conflict("port 81 is taken")] * 50
+        await loop.settled(await put(store, "blog"))
+        assert loop.failing == "port 81 is taken"
 
     follow(test)
 

@@ -9,7 +9,7 @@ import anyio
 import pytest
 
 from zlayer.agent.drain import Drain
-from zlayer.agent.planes import Derived, Plane
+from zlayer.agent.planes import Derived, Plane, Trouble
 from zlayer.agent.traffic import CONFIRM, Traffic
 from zlayer.model import keys
 from zlayer.model.base import Seconds
@@ -69,7 +69,8 @@ def on_site(test: Callable[[Site], Awaitable[None]], wanted: Deployment | None =
             return {key: load.get(key, 0) for key in ids}
 
         async with MemoryStore() as store, View(store) as view, anyio.create_task_group() as tasks:
-            traffic = Traffic(view, [Plane("routes", derive, apply)], Drain(count))
+            plane = Plane("routes", derive, apply, concerned=lambda _: ["shop/web", "shopping/web"])
+            traffic = Traffic(view, [plane], Drain(count))
             site = Site(store, traffic, load, broken, applied)
             document = wanted or deployment(web=service(update=Update(drain=Seconds(30))))
             await store.commit(
@@ -113,6 +114,18 @@ def test_patience_is_the_updates_unless_somebody_hurries(given: Seconds | None, 
     async def test(site: Site) -> None:
         site.load[site.instance.id] = 1
         assert patience <= await site.leave(stop_grace=given) < patience + 1
+
+    on_site(test)
+
+
+def test_troubles_are_told_by_deployment() -> None:
+    async def test(site: Site) -> None:
+        assert site.traffic.troubles("shop") == []
+        site.broken[0] = True
+        gone = site.instance.model_copy(update={"desired": "removed"})
+        await site.traffic.settled(await site.store.commit({keys.instance(gone.id): encode(gone)}))
+        assert site.traffic.troubles("shop") == [Trouble("no engine", "shop/web")]
+        assert site.traffic.failing() == {"routes": "no engine"}
 
     on_site(test)
 

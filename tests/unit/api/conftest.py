@@ -59,6 +59,8 @@ class Stack:
     views: Views
     app: ASGIApp
     tcp: ASGIApp
+    troubles: dict[str, list[tuple[str, str]]]
+    """By deployment: what of its traffic is not in force, as (service, reason)."""
 
     @property
     def client(self) -> AsgiClient:
@@ -98,7 +100,8 @@ def stack(tmp_path: Path) -> StackFactory:
     ) -> AsyncIterator[Stack]:
         machine, images = FakeMachine(script=script), FakeImages()
         async with MemoryStore() as store, View(store) as view:
-            views = Views(store, view)
+            troubles: dict[str, list[tuple[str, str]]] = {}
+            views = Views(store, view, lambda name: troubles.get(name, ()))
             real = Machine(
                 runtime=FakeRuntime(machine),
                 images=images,
@@ -126,7 +129,7 @@ def stack(tmp_path: Path) -> StackFactory:
                 tasks.start_soon(agent.run)
                 tasks.start_soon(Controllers(store, clock=now).run)
                 await agent.recovered.wait()
-                yield Stack(services, machine, images, views, trusted, tcp)
+                yield Stack(services, machine, images, views, trusted, tcp, troubles)
                 tasks.cancel_scope.cancel()
 
     return make

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import pytest
 
+from zlayer.agent.planes import Trouble
 from zlayer.model.routes import Backend, Listener, Route, RouteTable, Server
 from zlayer.proxy.contract import BackendStats, ServerStats
 
@@ -31,6 +32,9 @@ class Traffic:
 
     def failing(self) -> Mapping[str, str]:
         return {}
+
+    def troubles(self, deployment: str) -> list[Trouble]:
+        return []
 
 
 async def test_routes_and_backends(stack: StackFactory) -> None:

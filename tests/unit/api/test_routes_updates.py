@@ -23,6 +23,18 @@ async def test_history_and_why(stack: StackFactory) -> None:
         assert (await s.client.request("GET", f"{SHOP}/services/none/why")).status == 404
 
 
+async def test_traffic_that_is_not_in_force_is_told(stack: StackFactory) -> None:
+    async with stack() as s:
+        await s.deploy("shop", web={}, db={})
+        s.troubles["shop"] = [("web", "cannot listen on 0.0.0.0:80")]
+        assert (await s.client.request("GET", SHOP)).json()["trouble"] == [
+            {"service": "web", "reason": "cannot listen on 0.0.0.0:80"}
+        ]
+        [found] = (await s.client.request("GET", f"{SHOP}/services/web/why")).json()
+        assert found == {"replica": 0, "reason": "cannot listen on 0.0.0.0:80", "until": None}
+        assert (await s.client.request("GET", f"{SHOP}/services/db/why")).json() == []
+
+
 async def test_there_must_be_something_to_steer_or_to_go_back_to(stack: StackFactory) -> None:
     async with stack() as s:
         await s.deploy()

@@ -9,7 +9,7 @@ from zlayer.cli.screen import Screen
 from zlayer.client.client import Client
 from zlayer.client.results import Container, Deployment, ProgressEvent
 from zlayer.client.transport import Address
-from zlayer.model.errors import Deadline, NotFound
+from zlayer.model.errors import Deadline, Failed, NotFound
 from zlayer.testing.api_samples import container, deployment, service
 from zlayer.testing.scripted_daemon import Answer, ScriptedDaemon, problem_answer, server_events
 
@@ -75,6 +75,27 @@ def test_the_worst_container_is_the_one_to_show() -> None:
     assert follow.worst((fine, waiting, old, new, clean)) == new
     assert follow.worst((fine, waiting, clean)) == waiting
     assert follow.worst((fine, clean)) is None
+
+
+TROUBLE = [{"service": "web", "reason": "cannot listen on 0.0.0.0:80: in use by nginx (pid 12)"}]
+
+
+def test_replicas_that_are_well_without_their_traffic_are_not_enough(
+    daemon: ScriptedDaemon, api: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(follow, "BEARABLE", 0.0)
+    troubled = ("status", deployment("shop", trouble=TROUBLE))
+    daemon.routes[EVENTS] = server_events(troubled, troubled)
+    with pytest.raises(Failed, match=r"web: cannot listen on 0.0.0.0:80: in use by nginx \(pid 12\)"):
+        follow.until(api, "shop", Screen(io.StringIO(), io.StringIO(), environ={}), follow.stable, timeout=5)
+
+
+def test_a_port_that_changes_hands_is_waited_for(daemon: ScriptedDaemon, api: Client) -> None:
+    daemon.routes[EVENTS] = server_events(
+        ("status", deployment("shop", trouble=TROUBLE)), ("status", deployment("shop", trouble=[]))
+    )
+    screen = Screen(io.StringIO(), io.StringIO(), environ={})
+    assert follow.until(api, "shop", screen, follow.stable, timeout=5).trouble == ()
 
 
 def test_stable_and_stopped() -> None:

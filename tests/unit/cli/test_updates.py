@@ -65,6 +65,8 @@ def test_why(daemon: ScriptedDaemon, cli: Cli) -> None:
     target = f"GET {SHOP}/services/web/why"
     daemon.routes[target] = Answer([{"replica": 1, "reason": "on trial", "until": "2026-01-01T00:00:00Z"}])
     assert cli("why", "--deployment", "shop", "web").out == "web-1: on trial (until 2026-01-01T00:00:00Z)\n"
+    daemon.routes[target] = Answer([{"replica": 0, "reason": "port 80 is in use", "until": None}])
+    assert cli("why", "--deployment", "shop", "web").out == "web: port 80 is in use\n"
     daemon.routes[target] = Answer([])
     assert cli("why", "--deployment", "shop", "web").out == "web waits for nothing\n"
 

@@ -10,6 +10,7 @@ from typing import Any
 import anyio
 import pytest
 
+from zlayer.control.pins import Pins
 from zlayer.control.views import Views, instance_document, when
 from zlayer.control.wishes import Wishes
 from zlayer.model import keys
@@ -132,7 +133,7 @@ async def test_a_moved_tag_is_a_change_where_the_policy_asks(store: MemoryStore)
             raise Unavailable("registry unreachable")
         return served[-1]
 
-    wishes = Wishes(store, environ={}, clock=lambda: 1.0, resolve=resolve)
+    wishes = Wishes(store, environ={}, clock=lambda: 1.0, pins=Pins(resolve))
     newer = spec_text(web={"image": {"name": "example.test/app:1", "pull_policy": "newer"}})
     await wishes.deploy(newer)
     assert not (await wishes.deploy(newer)).changed

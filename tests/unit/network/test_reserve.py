@@ -10,12 +10,13 @@ import pytest
 from zlayer.model.fabric import Forward, Transport
 from zlayer.network import inet, links
 from zlayer.network.netlink import Netlink
-from zlayer.network.reserve import Reservations
+from zlayer.network.reserve import Refusal, Reservations
 
 pytestmark = pytest.mark.root
 T = TypeVar("T")
 Inside = Callable[[Callable[[], T]], T]
-Taken = tuple[tuple[Forward, ...], tuple[str, ...]]
+Taken = tuple[tuple[Forward, ...], tuple[Refusal, ...]]
+Refused = tuple[Refusal, ...]
 
 
 @pytest.fixture
@@ -41,13 +42,14 @@ def test_a_program_that_has_the_port_is_named(held: Reservations, inside: Inside
             other.bind(("127.0.0.1", 8080))
             if transport == "tcp":
                 other.listen()
-            return held.take([Forward(transport, 8080), Forward(transport, 8081)])
+            return held.take([Forward(transport, 8080, owner="shop/web"), Forward(transport, 8081)])
 
     accepted, refused = inside(body)
     assert [one.port for one in accepted] == [8081]
     [told] = refused
-    assert told.startswith(f"{transport} port 8080 is in use by ")
-    assert f"(pid {os.getpid()})" in told
+    assert told.owner == "shop/web"
+    assert str(told).startswith(f"{transport} port 8080 is in use by ")
+    assert f"(pid {os.getpid()})" in told.reason
 
 
 def test_what_is_held_nobody_else_gets_and_what_is_let_go_everybody(held: Reservations, inside: Inside[None]) -> None:
@@ -64,8 +66,8 @@ def test_what_is_held_nobody_else_gets_and_what_is_let_go_everybody(held: Reserv
     inside(body)
 
 
-def test_past_connections_do_not_count(held: Reservations, inside: Inside[tuple[str, ...]]) -> None:
-    def body() -> tuple[str, ...]:
+def test_past_connections_do_not_count(held: Reservations, inside: Inside[Refused]) -> None:
+    def body() -> Refused:
         loopback()
         with socket.create_server(("127.0.0.1", 8080)) as server:
             client = socket.create_connection(("127.0.0.1", 8080))
@@ -78,11 +80,11 @@ def test_past_connections_do_not_count(held: Reservations, inside: Inside[tuple[
 
 
 def test_a_port_of_every_address_and_of_one_are_both_ours_whichever_comes_first(
-    held: Reservations, inside: Inside[list[tuple[str, ...]]]
+    held: Reservations, inside: Inside[list[Refused]]
 ) -> None:
     everywhere, gateway = Forward("udp", 53), Forward("udp", 53, "10.71.0.1")
 
-    def body() -> list[tuple[str, ...]]:
+    def body() -> list[Refused]:
         loopback()
         wishes: tuple[list[Forward], ...] = (
             [gateway],
@@ -97,9 +99,9 @@ def test_a_port_of_every_address_and_of_one_are_both_ours_whichever_comes_first(
     assert inside(body) == [()] * 6
 
 
-def test_an_address_the_node_does_not_have_is_told(held: Reservations, inside: Inside[tuple[str, ...]]) -> None:
-    def body() -> tuple[str, ...]:
+def test_an_address_the_node_does_not_have_is_told(held: Reservations, inside: Inside[Refused]) -> None:
+    def body() -> Refused:
         loopback()
         return held.take([Forward("tcp", 80, "192.0.2.77")])[1]
 
-    assert inside(body) == ("tcp port 80 of 192.0.2.77: the node has no such address",)
+    assert [one.reason for one in inside(body)] == ["tcp port 80 of 192.0.2.77: the node has no such address"]

@@ -91,7 +91,7 @@ def test_of_two_that_want_one_port_the_older_deployment_has_it() -> None:
         replace(holdings(shop), deployments={"blog": blog, "shop": shop}, instances={"shop": [mine], "blog": [theirs]})
     )
     assert woven.members == {"web-1"}
-    assert woven.trouble == ("blog/web: tcp port 8080 is already shop/web's",)
+    assert woven.trouble == (("blog/web", "tcp port 8080 is already shop/web's"),)
 
 
 def test_whoever_runs_reaches_what_its_service_names() -> None:

@@ -104,8 +104,8 @@ def test_what_clashes_is_told_and_the_first_by_name_stays() -> None:
     found, clashes = table([pieces(d, []) for d in (two, three, one)])
     assert [b.name for b in found.backends] == ["one/web/http-80"]
     assert len(clashes) == 2
-    assert "two/web/tcp-80 is tcp" in clashes[0]
-    assert "any host/" in clashes[1]
+    assert "two/web/tcp-80 is tcp" in clashes[0][1]
+    assert "any host/" in clashes[1][1]
 
 
 @pytest.mark.parametrize(

@@ -95,4 +95,5 @@ async def why(api: Api, deployment: str, service: str) -> Response:
         for one in api.views.instances(deployment, service)
         if one["reason"] and one["state"] not in ("exited", "failed", "lost")
     ]
+    found += [{"replica": 0, "reason": reason, "until": None} for reason in api.views.troubles(deployment, service)]
     return answer(found)

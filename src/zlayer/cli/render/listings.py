@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from zlayer.cli.render.colour import paint, visible
 from zlayer.cli.render.colour import state as coloured
-from zlayer.cli.render.colour import visible
 from zlayer.cli.render.table import table
 from zlayer.cli.render.times import ago, lasting, seconds_of
 from zlayer.client.results import Container, Deployment
@@ -32,14 +32,22 @@ def containers_document(listed: Sequence[Container]) -> list[dict[str, object]]:
 def deployments(listed: Sequence[Deployment], *, colour: bool) -> str:
     rows = []
     for each in listed:
-        status = coloured(each.status, colour=colour)
         if not each.services:
-            rows.append([each.deployment, "", status, "", "", ""])
+            rows.append([each.deployment, "", coloured(each.status, colour=colour), "", "", ""])
         for s in each.services:
+            status = _standing(each, s.name, colour=colour)
             ready = f"{s.ready}/{s.desired}"
             where = ", ".join(endpoint(e) for e in s.endpoints)
             rows.append([each.deployment, s.name, status, ready, s.image, where])
     return table(("DEPLOYMENT", "SERVICE", "STATUS", "READY", "IMAGE", "ENDPOINTS"), rows, colour=colour)
+
+
+def _standing(deployment: Deployment, service: str, *, colour: bool) -> str:
+    """`running`, or `running: why the service cannot be reached`."""
+    lacks = [one.reason for one in deployment.trouble if one.service in {"", service}]
+    if not lacks:
+        return coloured(deployment.status, colour=colour)
+    return paint(brief(f"{deployment.status}: {lacks[0]}"), "yellow", colour=colour)
 
 
 def containers(listed: Sequence[Container], now: float, *, colour: bool) -> str:

@@ -5,7 +5,7 @@ whole to disk, when it starts again. A new driver over the same directory adopts
 the driver itself. `close` lets it run on; `destroy` ends it.
 
 Errors: `Unavailable` (it does not start or answer), `Conflict` (an address is in use by another name server: told,
-the other addresses are served all the same).
+the other addresses are served all the same; one of `problems` for each, its path the view's network).
 """
 
 from __future__ import annotations

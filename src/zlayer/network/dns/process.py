@@ -19,7 +19,7 @@ from typing import Any
 import structlog
 
 from zlayer import __version__
-from zlayer.model.errors import Conflict, Exhausted, Unavailable
+from zlayer.model.errors import Conflict, Exhausted, Problem, Unavailable
 from zlayer.model.zone import Zone
 from zlayer.network.dns import zonefile
 from zlayer.network.dns.control import LIMIT
@@ -73,6 +73,12 @@ class DnsProcess:
             raise Conflict(
                 f"names cannot be served on {listed}",
                 hint="another name server has port 53 there: see `ss -lunp`, and keep it off the containers' bridges",
+                problems=tuple(
+                    Problem(f"names cannot be served on {address}: {self._refused[address]}", path=view.network)
+                    for view in zone.views
+                    for address in view.listen
+                    if address in self._refused
+                ),
             )
 
     async def close(self) -> None:

@@ -45,7 +45,10 @@ class FileSealer:
         from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
         try:
-            raw = base64.b64decode(sealed.removeprefix(VERSION), altchars=b"-_", validate=True)
+            text = sealed.removeprefix(VERSION)
+            raw = base64.b64decode(text, altchars=b"-_", validate=True)
+            if base64.urlsafe_b64encode(raw).decode() != text:  # bits of the last character that mean nothing
+                raise ValueError("not as it was written")
             opened = ChaCha20Poly1305(self._load()).decrypt(raw[:NONCE_SIZE], raw[NONCE_SIZE:], bound_to.encode())
         except (InvalidTag, binascii.Error, ValueError) as error:
             raise Corrupt(

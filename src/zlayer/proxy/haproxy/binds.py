@@ -6,15 +6,32 @@ import errno
 import ipaddress
 import socket
 import struct
-from collections.abc import Collection, Iterable
-from dataclasses import replace
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from zlayer.proxy.haproxy.structure import EVERY, Door
 
 Bind = tuple[str, int]
-IN_USE = "in use by another program"
+Who = Callable[[int], str]
+"""Whoever listens at a port, such as `nginx (pid 12)`."""
+IN_USE = "in use"
 _LISTEN = "0A"
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why a door cannot have one of its addresses, which is part of `reason`."""
+
+    door: str
+    reason: str
+
+    def __str__(self) -> str:
+        return self.reason
+
+
+def somebody(_port: int) -> str:
+    return "another program"
 
 
 def listening(port: int) -> set[str]:
@@ -39,14 +56,16 @@ def _address(words: str) -> str:
     return str(ipaddress.ip_address(raw))
 
 
-def open_doors(doors: Iterable[Door], ours: Collection[Bind]) -> tuple[tuple[Door, ...], tuple[str, ...]]:
+def open_doors(
+    doors: Iterable[Door], ours: Collection[Bind], who: Who = somebody
+) -> tuple[tuple[Door, ...], tuple[Refusal, ...]]:
     """Doors with the addresses that can be had, and why the others cannot. `ours` are held by our engine already.
 
     An address of the node may have a listener beside the one on every address: the kernel prefers the closer one.
     A machine without IPv6 has no `::`, which is no fault of a listener on every address.
     """
     found: list[Door] = []
-    refusals: list[str] = []
+    refusals: list[Refusal] = []
     taken: dict[Bind, str] = {}
     for door in doors:
         free: list[str] = []
@@ -56,7 +75,8 @@ def open_doors(doors: Iterable[Door], ours: Collection[Bind]) -> tuple[tuple[Doo
                 free.append(bind[0])
                 taken[bind] = door.name
             elif not (bind[0] == EVERY[1] and EVERY[0] in door.addresses and not has_ipv6()):
-                refusals.append(f"{show(bind)}: {reason}")
+                told = f"{IN_USE} by {who(bind[1])}" if reason == IN_USE else reason
+                refusals.append(Refusal(door.name, f"{show(bind)}: {told}"))
         if free:
             found.append(replace(door, addresses=tuple(free)))
     return tuple(found), tuple(refusals)

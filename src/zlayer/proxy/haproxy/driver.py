@@ -5,21 +5,21 @@ from __future__ import annotations
 import subprocess
 from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
-from functools import partial
 from pathlib import Path
 
 import anyio
 import structlog
 
 from zlayer.model.base import Seconds
-from zlayer.model.errors import Conflict, Failed, Unavailable, ZlayerError
+from zlayer.model.errors import Failed, Unavailable, ZlayerError
 from zlayer.model.routes import RouteTable
 from zlayer.proxy.contract import BackendStats, ProxyProbe
 from zlayer.proxy.haproxy import accesslog, files, master, process, statistics
+from zlayer.proxy.haproxy.binds import somebody
 from zlayer.proxy.haproxy.certificates import Wallet, digest
 from zlayer.proxy.haproxy.difference import difference
 from zlayer.proxy.haproxy.frontend import list_of
-from zlayer.proxy.haproxy.intent import Intent, intend, same
+from zlayer.proxy.haproxy.intent import Intent, intend, refused, same
 from zlayer.proxy.haproxy.picture import Picture, server_names, texts, wanted
 from zlayer.proxy.haproxy.probing import probe
 from zlayer.proxy.haproxy.settings import Settings
@@ -35,12 +35,15 @@ LONGEST_PAUSE = Seconds(30)
 """Between two tries to start an engine that does not stay up."""
 Tell = Callable[[str], None]
 Apart = Callable[[int], None]
+Holder = Callable[[int, Collection[int]], str]
+"""Who listens at a port, for a message; the pids are ours, and not meant."""
 
 
 class HaproxyEngine:
     """`directory` is the engine's own (`run/proxy`): two drivers over one directory at once are a fault.
 
-    `apart` puts a process outside the daemon's cgroup; `tell` hears, as a sentence, what happened to the engine.
+    `apart` puts a process outside the daemon's cgroup; `tell` hears, as a sentence, what happened to the engine;
+    `holder` knows whose a port is that we cannot have.
     `run` watches it, and must be running for it to be started again, for left servers to be deleted and for the
     access log to be rotated.
     """
@@ -52,10 +55,11 @@ class HaproxyEngine:
         *,
         apart: Apart = lambda _: None,
         tell: Tell = lambda _: None,
+        holder: Holder = lambda port, _: somebody(port),
     ) -> None:
         self._directory = directory
         self._settings = settings or Settings()
-        self._apart, self._tell = apart, tell
+        self._apart, self._tell, self._holder = apart, tell, holder
         self._turn = anyio.Lock()
         self._wallet = Wallet()
         self._table: RouteTable | None = None
@@ -82,8 +86,7 @@ class HaproxyEngine:
             await self._pursue(intent)
             self._clean = not intent.refusals and not intent.faults
         if intent.refusals:
-            hint = "see who listens: ss -ltnp; or choose other ports"
-            raise Conflict(f"cannot listen on {'; '.join(intent.refusals)}", hint=hint)
+            raise refused(intent)
         if intent.faults:
             raise intent.faults[0]
 
@@ -141,7 +144,12 @@ class HaproxyEngine:
         if not self._workers:
             await process.released(self._directory)
         structure = self._workers[0].picture.structure if self._workers else Structure()
-        return await anyio.to_thread.run_sync(partial(intend, table, structure, self._wallet))
+        ours = {worker.pid for worker in self._workers}
+
+        def who(port: int) -> str:
+            return self._holder(port, ours)
+
+        return await anyio.to_thread.run_sync(intend, table, structure, self._wallet, who)
 
     async def _pursue(self, intent: Intent) -> None:
         if not self._workers:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from zlayer.model.errors import Invalid
+from zlayer.model.errors import Conflict, Invalid, Problem
 from zlayer.model.routes import RouteTable
-from zlayer.proxy.haproxy.binds import open_doors
+from zlayer.proxy.haproxy.binds import Refusal, Who, open_doors, somebody
 from zlayer.proxy.haproxy.certificates import Wallet
 from zlayer.proxy.haproxy.structure import Door, Structure, covers, door_of, united
 
@@ -22,7 +22,7 @@ class Intent:
     doors: tuple[Door, ...]
     structural: bool
     pems: dict[str, str]
-    refusals: tuple[str, ...] = ()
+    refusals: tuple[Refusal, ...] = ()
     faults: tuple[Invalid, ...] = ()
 
 
@@ -36,8 +36,22 @@ def same(one: RouteTable, other: RouteTable) -> bool:
     )
 
 
-def intend(table: RouteTable, structure: Structure, wallet: Wallet) -> Intent:
-    """Looks at the machine: sockets are tried for addresses that are new."""
+def refused(intent: Intent) -> Conflict:
+    """What `apply` raises when there are refusals."""
+    owners = {one.name: dict.fromkeys(route.owner for route in one.routes) for one in intent.table.listeners}
+    return Conflict(
+        f"cannot listen on {'; '.join(map(str, intent.refusals))}",
+        hint="see who listens: ss -ltnp; or choose other ports",
+        problems=tuple(
+            Problem(f"cannot listen on {one}", path=owner, kind="Taken")
+            for one in intent.refusals
+            for owner in owners.get(one.door, ())
+        ),
+    )
+
+
+def intend(table: RouteTable, structure: Structure, wallet: Wallet, who: Who = somebody) -> Intent:
+    """Looks at the machine: sockets are tried for addresses that are new; `who` tells who has those we cannot."""
     pems, faults = wallet.sort(table.certificates)
     known = {door.name: door for door in structure.doors}
     wished: list[Door] = []
@@ -50,5 +64,5 @@ def intend(table: RouteTable, structure: Structure, wallet: Wallet) -> Intent:
             continue
         wished.append(united(known[door.name], door) if door.name in known else door)
     ours = {bind for door in structure.doors for bind in door.binds}
-    doors, refusals = open_doors(wished, ours)
+    doors, refusals = open_doors(wished, ours, who)
     return Intent(table, doors, not covers(structure, doors), pems, refusals, tuple(faults))

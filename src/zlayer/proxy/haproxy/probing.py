@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+from pathlib import Path
 
 from zlayer.proxy.contract import ProxyProbe
 
@@ -14,10 +15,26 @@ NEEDED = ("OPENSSL",)
 _VERSION = re.compile(r"^HAProxy version (\d+)\.(\d+)\S*", re.MULTILINE)
 
 
+_good: dict[tuple[str, int, int], ProxyProbe] = {}
+"""By path, inode and time of the program: deploys ask each time."""
+
+
 def probe(program: str) -> ProxyProbe:
-    """Runs `haproxy -vv`. Blocks for some milliseconds."""
-    if shutil.which(program) is None:
+    """Runs `haproxy -vv`, once for a program that is good. Blocks for some milliseconds."""
+    path = shutil.which(program)
+    if path is None:
         return ProxyProbe(False, "haproxy", "HAProxy is not installed", FIX)
+    seen = Path(path).stat()
+    key = (path, seen.st_ino, seen.st_mtime_ns)
+    if key not in _good:
+        found = _asked(path)
+        if not found.ok:
+            return found
+        _good[key] = found
+    return _good[key]
+
+
+def _asked(program: str) -> ProxyProbe:
     try:
         said = subprocess.run([program, "-vv"], capture_output=True, text=True, check=False, timeout=10).stdout
     except (OSError, subprocess.TimeoutExpired) as error:

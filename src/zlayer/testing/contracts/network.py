@@ -26,12 +26,12 @@ def address6(number: int) -> str:
     return f"fd7a:7116:0:40::{number:x}"
 
 
-async def conflict(call: Awaitable[object]) -> str:
-    """The words of the `Conflict` that the call raises."""
+async def conflict(call: Awaitable[object]) -> tuple[str, set[str]]:
+    """The words of the `Conflict` that the call raises, and whom it concerns."""
     try:
         await call
     except Conflict as error:
-        return error.message
+        return error.message, {one.path for one in error.problems}
     raise AssertionError("nothing was refused, Conflict expected")
 
 
@@ -182,9 +182,11 @@ class NetworkContract:
 
     async def test_a_port_of_another_program_is_told_and_the_rest_is_in_force(self, bench: NetworkBench) -> None:
         bench.occupy(8080)
-        fabric = Fabric(1, (SUBNET,), (), (Forward("tcp", 8080), Forward("tcp", 8081)))
-        assert "tcp port 8080" in await conflict(bench.network().apply(fabric))
-        assert "tcp port 8080" in await conflict(bench.network().apply(fabric))
+        fabric = Fabric(1, (SUBNET,), (), (Forward("tcp", 8080, owner="shop/web"), Forward("tcp", 8081)))
+        for _ in range(2):
+            told, whose = await conflict(bench.network().apply(fabric))
+            assert "tcp port 8080" in told
+            assert whose == {"shop/web"}
         await bench.network().apply(Fabric(1, (SUBNET,), (), (Forward("tcp", 8081),)))
 
     async def test_without_traffic_there_are_no_flows(self, bench: NetworkBench) -> None:

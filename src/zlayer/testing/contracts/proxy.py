@@ -83,12 +83,12 @@ async def eventually(check: Callable[[], Awaitable[bool]]) -> None:
         await anyio.sleep(0.02)
 
 
-async def conflict(call: Awaitable[None]) -> str:
-    """What the call is refused with as `Conflict`; anything else fails the test."""
+async def conflict(call: Awaitable[None]) -> tuple[str, set[str]]:
+    """What the call is refused with as `Conflict`, and whom it concerns; anything else fails the test."""
     try:
         await call
     except Conflict as error:
-        return error.message
+        return error.message, {one.path for one in error.problems}
     raise AssertionError("nothing was refused, Conflict expected")
 
 
@@ -251,8 +251,10 @@ class ProxyContract:
         first = table(bench, backend("web", one))
         more = Listener("more", ("127.0.0.1",), bench.other, "http", (Route("shop/web/http"),))
         for revision in (1, 2):
-            told = await conflict(bench.proxy().apply(RouteTable(revision, (*first.listeners, more), first.backends)))
+            wanted = RouteTable(revision, (*first.listeners, more), first.backends)
+            told, whose = await conflict(bench.proxy().apply(wanted))
             assert f"127.0.0.1:{bench.other}" in told
+            assert whose == {"shop/web"}
             assert await bench.ask("x") == (200, "one")
 
     async def test_challenges_are_answered_before_any_route(self, bench: ProxyBench) -> None:

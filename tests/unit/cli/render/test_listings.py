@@ -43,6 +43,20 @@ def test_the_table_of_containers() -> None:
     ]
 
 
+def test_what_cannot_be_reached_is_told_beside_its_status() -> None:
+    two = [service("web"), service("db")]
+    trouble = [
+        {"service": "web", "reason": "cannot listen on 0.0.0.0:80: in use by another program, whoever that may be"}
+    ]
+    rows = listings.deployments(Deployment.all([deployment("shop", "running", *two, trouble=trouble)]), colour=False)
+    _, web, db = rows.splitlines()
+    assert "running: cannot listen on 0.0.0.0:80: in use by another pro" in web
+    assert "cannot" not in db
+    everywhere = [{"service": "", "reason": "no names"}]
+    shown = listings.deployments(Deployment.all([deployment("shop", trouble=everywhere)]), colour=True)
+    assert "\x1b[33mrunning: no names\x1b[0m" in shown
+
+
 def test_the_documents_have_the_promised_fields_and_no_others() -> None:
     (doc,) = listings.deployments_document(Deployment.all([deployment()]))
     assert list(doc) == ["deployment", "status", "services"]

@@ -6,6 +6,7 @@ import shutil
 import socket
 import subprocess
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -106,8 +107,17 @@ def test_a_port_that_is_taken_is_named() -> None:
         assert "127.0.0.1" in binds.listening(port)
         assert binds.refusal(("127.0.0.1", port)) == binds.IN_USE
         listeners = (Listener("a", ("127.0.0.1",), port, "http"), *everything().listeners[:1])
-        found = intent.intend(RouteTable(listeners=listeners), Structure(), Wallet())
-        assert found.refusals == (f"127.0.0.1:{port}: {binds.IN_USE}",)
+        routes = (Route("shop/web/http"), Route("shop/api/http", path="/api"))
+        listeners = (replace(listeners[0], routes=routes), *listeners[1:])
+        found = intent.intend(RouteTable(listeners=listeners), Structure(), Wallet(), "somebody at {}".format)
+        why = f"127.0.0.1:{port}: in use by somebody at {port}"
+        assert [(one.door, one.reason) for one in found.refusals] == [("a", why)]
+        error = intent.refused(found)
+        assert error.message == f"cannot listen on {why}"
+        assert [(one.path, one.message) for one in error.problems] == [
+            ("shop/web", error.message),
+            ("shop/api", error.message),
+        ]
         assert [door.name for door in found.doors] == ["web"]
     assert binds.refusal(("127.0.0.1", port)) == ""
     assert intent.same(RouteTable(1), RouteTable(2))
