@@ -106,6 +106,7 @@ def test_another_image_replaces_and_serves(shop: Shop, registries: Any) -> None:
 
 
 def test_no_change_touches_nothing(shop: Shop) -> None:
+    shop.site.until(lambda: any("deployment.good" in line for line in shop.events()), "its trial is over")
     before, events, revision = shop.facts(), shop.events(), shop.plan()["revision"]
     assert len(events) > 4
     told = shop.up()

@@ -8,6 +8,7 @@ the program's pid, which runc tells only after the program runs.
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import json
 import os
@@ -26,7 +27,7 @@ from typing import Any
 
 import anyio
 
-from zlayer.model.errors import Invalid
+from zlayer.model.errors import Exhausted, Failed, Invalid
 from zlayer.runtime.contract import ExecRequest, Session, Stream
 from zlayer.runtime.oci import spawn
 from zlayer.runtime.oci.config import user_section
@@ -45,12 +46,14 @@ _PTY_MAJORS = range(136, 144)
 
 
 async def open_exec(engine: Engine, layout: Layout, record: Record, request: ExecRequest, inotify: Inotify) -> Session:
-    """Start it; the program may not run yet when this returns. `Invalid` for a user the image does not have."""
+    """Start it; the program may not run yet when this returns.
+
+    `Invalid` for a user the image does not have, `Exhausted` on a full disk.
+    """
     if not request.argv or not request.argv[0]:
         raise Invalid("nothing to execute", hint="give a command")
     process = process_of(json.loads(layout.config.read_bytes()), request)
-    scratch = Path(tempfile.mkdtemp(prefix=_prefix(), dir=layout.bundle))
-    (scratch / "process.json").write_text(json.dumps(process))
+    scratch = _scratch(layout, process)
     argv = engine.argv(
         "exec", "--process", str(scratch / "process.json"), "--pid-file", str(scratch / "pid"), record.handle.id
     )
@@ -59,11 +62,28 @@ async def open_exec(engine: Engine, layout: Layout, record: Record, request: Exe
         child = await engine.begin(lambda: spawn.start(argv, stdio=ends.theirs))
     except BaseException:
         ends.close_ours()
+        shutil.rmtree(scratch, ignore_errors=True)
         raise
     finally:
         for fd in {*ends.theirs}:
             os.close(fd)
     return ExecSession(child, ends, scratch, record.process, inotify)
+
+
+def _scratch(layout: Layout, process: dict[str, Any]) -> Path:  # Any: a JSON document
+    """A directory of this exec, with what the engine is to start."""
+    scratch: Path | None = None
+    try:
+        scratch = Path(tempfile.mkdtemp(prefix=_prefix(), dir=layout.bundle))
+        (scratch / "process.json").write_text(json.dumps(process))
+    except OSError as error:
+        if scratch is not None:
+            shutil.rmtree(scratch, ignore_errors=True)
+        kind = Exhausted if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE) else Failed
+        raise kind(
+            f"cannot prepare the command: {error.strerror}", hint="look at the free space of the data directory"
+        ) from error
+    return scratch
 
 
 def _prefix() -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import pty
@@ -14,8 +15,9 @@ from typing import Any
 import anyio
 import pytest
 
-from zlayer.model.errors import Invalid
+from zlayer.model.errors import Exhausted, Failed, Invalid, ZlayerError
 from zlayer.runtime.contract import ExecRequest
+from zlayer.runtime.oci import exec
 from zlayer.runtime.oci.exec import Ends, ExecSession, end_stale_execs, process_of, refused_code, set_size
 from zlayer.runtime.oci.inotify import Inotify
 from zlayer.runtime.oci.layout import Layout
@@ -124,3 +126,19 @@ def _sleeper(stdin: int) -> subprocess.Popen[bytes]:
 def _size(terminal: int) -> tuple[int, int]:
     rows, columns, _, _ = struct.unpack("HHHH", fcntl.ioctl(terminal, termios.TIOCGWINSZ, bytes(8)))
     return rows, columns
+
+
+@pytest.mark.parametrize(("number", "kind"), [(errno.ENOSPC, Exhausted), (errno.EROFS, Failed)])
+def test_a_disk_that_takes_nothing_is_told_and_nothing_is_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, kind: type[ZlayerError]
+) -> None:
+    layout = Layout(tmp_path)
+    layout.bundle.mkdir()
+
+    def refuse(self: Path, _text: str) -> None:
+        raise OSError(number, os.strerror(number), str(self))
+
+    monkeypatch.setattr(Path, "write_text", refuse)
+    with pytest.raises(kind, match=os.strerror(number)):
+        exec._scratch(layout, {})
+    assert list(layout.bundle.iterdir()) == []
