@@ -17,8 +17,7 @@ import pytest
 
 from zlayer.model.errors import Exhausted, Failed, Invalid, ZlayerError
 from zlayer.runtime.contract import ExecRequest
-from zlayer.runtime.oci import exec
-from zlayer.runtime.oci.exec import Ends, ExecSession, end_stale_execs, process_of, refused_code, set_size
+from zlayer.runtime.oci.exec import Ends, ExecSession, _scratch, end_stale_execs, process_of, refused_code, set_size
 from zlayer.runtime.oci.inotify import Inotify
 from zlayer.runtime.oci.layout import Layout
 from zlayer.runtime.oci.processes import identify
@@ -140,5 +139,5 @@ def test_a_disk_that_takes_nothing_is_told_and_nothing_is_left(
 
     monkeypatch.setattr(Path, "write_text", refuse)
     with pytest.raises(kind, match=os.strerror(number)):
-        exec._scratch(layout, {})
+        _scratch(layout, {})
     assert list(layout.bundle.iterdir()) == []
