@@ -54,6 +54,24 @@ class InstanceCounts(Answer):
     total: int
 
 
+class CertificateTrouble(Answer):
+    """One that somebody should look at: failed, failing, expiring or expired. `error` is of the last try."""
+
+    name: str
+    state: str
+    not_after: str | None
+    error: str
+
+
+class CertificateSummary(Answer):
+    """Of certificates in use. The one that ends first is null where none is served."""
+
+    total: int
+    first_to_end: str | None
+    not_after: str | None
+    trouble: list[CertificateTrouble]
+
+
 class Status(Answer):
     """`bind` is where TCP listens, `off`, or why it does not."""
 
@@ -70,6 +88,7 @@ class Status(Answer):
     rss_bytes: int
     failing: dict[str, str]
     """Parts of the data plane (routes, names, network) that are not as wanted, with the reason."""
+    certificates: CertificateSummary
 
 
 class Verdict(Answer):

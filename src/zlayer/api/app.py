@@ -20,6 +20,7 @@ from zlayer.api.answers import EventItem, LogItem, ProblemDocument, RunItem
 from zlayer.api.authorise import TABLE, authorise
 from zlayer.api.edge import Edge
 from zlayer.api.routes import (
+    certificates,
     deployments,
     health,
     images,
@@ -45,6 +46,7 @@ ROUTERS = (
     images.router,
     registries.router,
     proxy.router,
+    certificates.router,
     updates.router,
 )
 _STREAMED: tuple[type[BaseModel], ...] = (ProblemDocument, LogItem, RunItem, EventItem)

@@ -136,6 +136,44 @@ class BackendItem(Answer):
     queued: int
 
 
+class CertificateItem(Answer):
+    """A certificate of https endpoints. `users` (`DEPLOYMENT/SERVICE/ENDPOINT`) are served with it or wait for it.
+
+    `source` is null until something is known. `error` is of the last try; `next_try` when another follows by itself.
+    """
+
+    name: str
+    state: Literal["valid", "pending", "failed", "failing", "expiring", "expired", "unused"]
+    source: Literal["acme", "self_signed", "files"] | None
+    names: list[str]
+    users: list[str]
+    issuer: str
+    authority: str
+    serial: str
+    not_before: str | None
+    not_after: str | None
+    issued_at: str | None
+    renew_at: str | None
+    ordering: bool
+    """An order at the CA is under way."""
+    asked: bool
+    """A user asked for a new one, and no try has answered that yet: `error` will say whether it was in vain."""
+    error: str
+    failures: int
+    tried_at: str | None
+    next_try: str | None
+    note: str
+    """Why it is not what one might expect."""
+    advice: str
+    """What its owner should do about it, though it is served."""
+    unused_since: str | None
+
+
+class CertificateDetails(CertificateItem):
+    chain: str
+    """PEM, leaf first."""
+
+
 class RevisionItem(Answer):
     """A kept revision. `what` is the change in words; `reason` says why it failed, or why there is it."""
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import TypeVar
 
 from zlayer.cli.main import parser_of, split
 from zlayer.cli.verbs import VERBS
@@ -11,6 +12,7 @@ from zlayer.client import connect
 from zlayer.client.client import Client
 from zlayer.client.results import Deployment
 
+T = TypeVar("T")
 BUDGET = 0.2
 """Seconds the daemon has to give live names; a shell that hangs on Tab is worse than one that knows less."""
 SERVICES, DEPLOYMENTS = frozenset({"logs", "exec", "scale"}), frozenset({"down", "stop"})
@@ -69,14 +71,21 @@ def _names(verb: str, data_dir: str | None) -> list[str]:
         return [s.name for d in _live(data_dir) for s in d.services]
     if verb in DEPLOYMENTS:
         return [d.deployment for d in _live(data_dir)]
+    if verb == "cert":
+        return [one.name for one in _ask(data_dir, Client.certificates)]
     return []
 
 
 def _live(data_dir: str | None) -> tuple[Deployment, ...]:
+    return _ask(data_dir, Client.deployments)
+
+
+def _ask(data_dir: str | None, call: Callable[[Client], tuple[T, ...]]) -> tuple[T, ...]:
+    """What a daemon says in time; nothing from one that is not there."""
     from zlayer.model.errors import ZlayerError
 
     try:
-        return Client(connect.find(data_dir), timeout=BUDGET).deployments()
+        return call(Client(connect.find(data_dir), timeout=BUDGET))
     except ZlayerError:
         return ()
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import time
+from collections.abc import Iterator
 
 from zlayer.cli import link
 from zlayer.cli.parsing import add_format
+from zlayer.cli.render.colour import visible
 from zlayer.cli.render.documents import as_text
-from zlayer.cli.render.times import lasting, size
+from zlayer.cli.render.times import away, lasting, size
 from zlayer.cli.screen import Screen
 from zlayer.client.results import Status
 
@@ -47,5 +50,22 @@ def text(status: Status) -> str:
         "socket": status.socket,
         "api": status.bind or "off",
     }
+    if status.certificates.get("total"):
+        facts["certificates"] = _certificates(status, time.time())
     facts |= {f"{part} failing": reason for part, reason in status.failing.items()}
-    return "\n".join(f"{name:<12} {value}" for name, value in facts.items())
+    lines = [f"{name:<12} {value}" for name, value in facts.items()]
+    return "\n".join([*lines, *_trouble(status, time.time())])
+
+
+def _certificates(status: Status, now: float) -> str:
+    found = status.certificates
+    first = found.get("first_to_end")
+    ends = f", the first to end is {first}, {away(found.get('not_after'), now)}" if first else ""
+    return f"{found['total']}{ends}"
+
+
+def _trouble(status: Status, now: float) -> Iterator[str]:
+    for one in status.certificates.get("trouble", ()):
+        ends = f", its end {away(one['not_after'], now)}" if one["not_after"] else ""
+        why = f": {one['error']}" if one["error"] else ""
+        yield visible(f"certificate {one['state']}: {one['name']}{ends}{why}")

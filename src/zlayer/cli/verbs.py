@@ -33,6 +33,7 @@ VERBS: dict[str, tuple[str, str, str]] = {
     "system": ("system", "Show what images take on disk, or give it back", IMAGES),
     "image": ("image", "List, inspect or remove images", IMAGES),
     "proxy": ("proxy", "List the proxy's routes, or its backends with counters", TRAFFIC),
+    "cert": ("cert", "List, show or renew certificates of https endpoints", TRAFFIC),
     "validate": ("validate", "Check a spec and list every fault", SPEC),
     "spec": ("spec", "Show the normalised form of a spec, or its JSON Schema", SPEC),
     "status": ("status", "Show how the daemon is", DAEMON),

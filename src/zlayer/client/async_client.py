@@ -86,6 +86,17 @@ class AsyncClient:
     async def runtimes(self) -> tuple[results.Runtime, ...]:
         return await self.send(calls.runtimes())
 
+    async def certificates(self) -> tuple[results.Certificate, ...]:
+        return await self.send(calls.certificates())
+
+    async def certificate(self, name: str) -> results.Certificate:
+        """One of them, with its chain."""
+        return await self.send(calls.certificate(name))
+
+    async def renew(self, name: str) -> results.Certificate:
+        """Want a new one now. `Unsupported` where it cannot be had, `Unavailable` while the CA takes nothing."""
+        return await self.send(calls.renew(name))
+
     async def nodes(self) -> Sequence[Mapping[str, Any]]:
         return await self.send(calls.nodes())
 

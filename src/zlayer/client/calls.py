@@ -162,6 +162,18 @@ def proxy_backends() -> Call[tuple[results.ProxyBackend, ...]]:
     return Call("GET", f"{API}/proxy/backends", results.ProxyBackend.all)
 
 
+def certificates() -> Call[tuple[results.Certificate, ...]]:
+    return Call("GET", f"{API}/certificates", results.Certificate.all)
+
+
+def certificate(name: str) -> Call[results.Certificate]:
+    return Call("GET", f"{API}/certificates/{quote(name)}", results.Certificate.of)
+
+
+def renew(name: str) -> Call[results.Certificate]:
+    return Call("POST", f"{API}/certificates/{quote(name)}/renew", results.Certificate.of)
+
+
 def nodes() -> Call[Sequence[Mapping[str, Any]]]:
     return Call("GET", f"{API}/nodes", tuple)
 

@@ -83,6 +83,17 @@ class Client:
     def proxy_backends(self) -> tuple[results.ProxyBackend, ...]:
         return self.send(calls.proxy_backends())
 
+    def certificates(self) -> tuple[results.Certificate, ...]:
+        return self.send(calls.certificates())
+
+    def certificate(self, name: str) -> results.Certificate:
+        """One of them, with its chain."""
+        return self.send(calls.certificate(name))
+
+    def renew(self, name: str) -> results.Certificate:
+        """Want a new one now. `Unsupported` where it cannot be had, `Unavailable` while the CA takes nothing."""
+        return self.send(calls.renew(name))
+
     def nodes(self) -> Sequence[Mapping[str, Any]]:
         return self.send(calls.nodes())
 

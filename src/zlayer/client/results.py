@@ -307,6 +307,36 @@ class ProxyBackend(Record):
     queued: int = 0
 
 
+class Certificate(Record):
+    """A certificate of https endpoints: valid, pending, failed, failing, expiring, expired or unused.
+
+    `users` are `DEPLOYMENT/SERVICE/ENDPOINT`s. `chain` is PEM, and only there when one was asked for.
+    """
+
+    name: str
+    state: str = "pending"
+    source: str | None = None
+    names: tuple[str, ...] = ()
+    users: tuple[str, ...] = ()
+    issuer: str = ""
+    authority: str = ""
+    serial: str = ""
+    not_before: str | None = None
+    not_after: str | None = None
+    issued_at: str | None = None
+    renew_at: str | None = None
+    ordering: bool = False
+    asked: bool = False
+    error: str = ""
+    failures: int = 0
+    tried_at: str | None = None
+    next_try: str | None = None
+    note: str = ""
+    advice: str = ""
+    unused_since: str | None = None
+    chain: str = ""
+
+
 class Status(Record):
     """The daemon itself."""
 
@@ -322,3 +352,4 @@ class Status(Record):
     instances: Mapping[str, int] = {}
     rss_bytes: int = 0
     failing: Mapping[str, str] = {}
+    certificates: Mapping[str, Any] = {}  # Any: JSON values

@@ -44,7 +44,7 @@ class OwnCertificates:
             facts = await self._certifier.check(pair, need.names, self._clock())
         except ZlayerError as error:
             where = error if need.files[0] in error.message or need.files[1] in error.message else _at(need, error)
-            if before is None or before.last_error != told(where):
+            if before is None or before.last_error != told(where) or before.asked_at > before.tried_at:
                 await self._records.failed(need, where)
         else:
             reason = "its files changed" if before is not None and before.usable else "there is none yet"

@@ -86,13 +86,15 @@ class Records:
         )
 
     async def well(self, name: str, advice: str) -> None:
-        """An earlier failure is over, though nothing is new."""
+        """It was looked at, and nothing is new: an earlier failure is over, a wish answered."""
 
         def well(found: StoredCertificate | None) -> StoredCertificate | None:
-            if found is None or not (found.last_error or found.advice != advice):
+            asked = found is not None and found.asked_at > found.tried_at
+            if found is None or not (found.last_error or found.advice != advice or asked):
                 return found
+            now = Timestamp(self._clock())
             healed = {"last_error": "", "failures": 0, "next_try": None, "held_until": None, "advice": advice}
-            return found.model_copy(update=healed)
+            return found.model_copy(update={**healed, "tried_at": now, "asked_at": min(found.asked_at, now)})
 
         await self._write(name, well)
 

@@ -7,10 +7,12 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 from zlayer.model import keys
+from zlayer.model.certificate import StoredCertificate
 from zlayer.model.endpoint import Endpoint
 from zlayer.model.errors import Compacted, Invalid, NotFound
 from zlayer.model.instance import ONE_OFF, Deployment, Event, InstanceStatus, Service
 from zlayer.plan.seen import Seen
+from zlayer.plan.standing import WORRIES, Standing, standing
 from zlayer.plan.summary import Summary, summarise
 from zlayer.store.contract import Store
 from zlayer.store.documents import decoder
@@ -138,6 +140,30 @@ class Views:
             )
         return sorted(found, key=lambda one: (one.instance.created_at, one.instance.slot))
 
+    def certificates(self, now: float) -> list[Json]:
+        """What `zlayer cert ls` shows."""
+        return [certificate_document(one) for one in self._certificates(now)]
+
+    def certificate(self, name: str, now: float) -> Json:
+        """One of them, with its `chain` in PEM. `NotFound` where it is neither stored nor wanted."""
+        for one in self._certificates(now):
+            if one.name == name:
+                return certificate_document(one) | {"chain": one.document.chain if one.document is not None else ""}
+        raise NotFound(f"no certificate {name}", hint="see: zlayer cert ls")
+
+    def certificates_summary(self, now: float) -> Json:
+        """How many are in use, which of them ends first, and those that somebody should look at."""
+        used = [one for one in self._certificates(now) if one.state != "unused"]
+        ends = [(one.document.not_after, one.name) for one in used if one.document is not None and one.document.usable]
+        at, name = min(ends, default=(None, None))
+        shown = [certificate_document(one) for one in used if one.state in WORRIES]
+        trouble = [{key: one[key] for key in ("name", "state", "not_after", "error")} for one in shown]
+        return {"total": len(used), "first_to_end": name, "not_after": when(at), "trouble": trouble}
+
+    def _certificates(self, now: float) -> tuple[Standing, ...]:
+        picture = self.picture()
+        return standing(picture.deployments.values(), picture.certificates, picture.orders, now)
+
     async def changed(self, after: int) -> int:
         """Waits until the view is past revision `after`; its revision then."""
         return await self._view.moved(after)
@@ -264,3 +290,37 @@ def deployment_document(deployment: Deployment, seen: list[Seen], troubles: Iter
         "trouble": [{"service": service, "reason": reason} for service, reason in troubles],
         "services": services,
     }
+
+
+def certificate_document(one: Standing) -> Json:
+    """One entry of `cert ls`. Private keys never leave the store."""
+    found = one.document or StoredCertificate(name=one.name, source="self_signed")
+    known = one.document is not None
+    return {
+        "name": one.name,
+        "state": one.state,
+        "source": found.source if known else None,
+        "names": list(found.names),
+        "users": list(one.users),
+        "issuer": found.issuer,
+        "authority": found.authority,
+        "serial": found.serial,
+        "not_before": when(found.not_before),
+        "not_after": when(found.not_after),
+        "issued_at": when(found.issued_at),
+        "renew_at": when(found.renew_at) if found.usable else None,
+        "ordering": one.ordering,
+        "asked": found.asked_at > found.tried_at,
+        "error": found.last_error,
+        "failures": found.failures,
+        "tried_at": when(found.tried_at),
+        "next_try": when(_next_try(found)),
+        "note": found.note,
+        "advice": found.advice,
+        "unused_since": when(found.unused_since),
+    }
+
+
+def _next_try(found: StoredCertificate) -> float | None:
+    """Of one whose last try failed."""
+    return max(found.next_try, found.held_until or 0.0) if found.next_try is not None else None

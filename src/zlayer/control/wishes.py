@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
+from zlayer.control.certificate_wishes import CertificateWishes
 from zlayer.control.pins import Pins
 from zlayer.control.updates import Deployed, Updates, resumed
 from zlayer.control.writer import DeploymentWriter, existing, staying
@@ -54,7 +55,7 @@ class Wishes:
     """`environ` answers `$E:VAR`; `pins` are for images whose policy asks the registry at each deploy.
 
     `proxy` says whether endpoints can be served at all. `updates` takes the wishes about an update under way, and
-    those to go back.
+    those to go back; `certificates` those about them.
     """
 
     def __init__(
@@ -72,6 +73,7 @@ class Wishes:
         self._clock = clock
         self._writer = DeploymentWriter(store, clock)
         self.updates = Updates(self._writer)
+        self.certificates = CertificateWishes(store, clock)
         self._pins = pins
         self._suggest = suggest
         self._proxy = proxy

@@ -163,7 +163,7 @@ def table_certificates(
     An endpoint whose certificate is not there yet keeps the one it had; without one it has no choice. Expired ones
     are served: a client that looks the other way is better off than one that finds nothing.
     """
-    chosen = {user: _served(user, endpoint, stored) for user, endpoint in _https(deployments)}
+    chosen = served(deployments, stored)
     pems: dict[str, Certificate] = {}
     faults: list[str] = []
     for name in sorted(set(chosen.values())):
@@ -185,6 +185,16 @@ def table_certificates(
         acme_port=acme_port if challenges or proved_here else None,
     )
     return made, tuple(faults)
+
+
+def wanted_names(deployments: Iterable[Deployment]) -> dict[str, str]:
+    """By backend, the certificate it is to have."""
+    return {user: certificate_name(endpoint) for user, endpoint in _https(deployments)}
+
+
+def served(deployments: Iterable[Deployment], stored: Mapping[str, StoredCertificate]) -> dict[str, str]:
+    """By backend, the certificate it is served with; the one it is to have where there is none yet."""
+    return {user: _served(user, endpoint, stored) for user, endpoint in _https(deployments)}
 
 
 def _served(user: str, endpoint: Endpoint, stored: Mapping[str, StoredCertificate]) -> str:

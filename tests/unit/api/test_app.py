@@ -43,6 +43,7 @@ REQUESTS: tuple[tuple[str, str, str, Any], ...] = (
     ("POST", f"{NAMED}/services/{{service}}/scale", f"{SHOP}/services/web/scale", {"replicas": 1}),
     ("POST", f"{NAMED}/scale", f"{SHOP}/scale", {"services": {"web": 1}}),
     ("GET", f"{V1}/instances", f"{V1}/instances", None),
+    ("GET", f"{V1}/certificates", f"{V1}/certificates", None),
     ("GET", f"{V1}/images", f"{V1}/images", None),
     ("GET", f"{V1}/images/{{reference}}", f"{V1}/images/example.test/app:1", None),
     ("GET", f"{NAMED}/logs", f"{SHOP}/logs", None),

@@ -13,6 +13,7 @@ def shop(daemon: ScriptedDaemon, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ZLAYER_DATA_DIR", str(daemon.data_dir))
     docs = [deployment("shop", "running", service("web"), service("worker")), deployment("blog")]
     daemon.routes["GET /api/v1/deployments"] = Answer(docs)
+    daemon.routes["GET /api/v1/certificates"] = Answer([{"name": "a.org"}, {"name": "*.b.org"}])
 
 
 @pytest.mark.parametrize(
@@ -29,6 +30,9 @@ def shop(daemon: ScriptedDaemon, monkeypatch: pytest.MonkeyPatch) -> None:
         (["down", ""], {"shop", "blog"}),
         (["daemon", "st"], {"start", "stop", "status"}),
         (["image", "ls", "--q"], {"--quiet"}),
+        (["cert", ""], {"ls", "show", "renew"}),
+        (["cert", "renew", ""], {"a.org", "*.b.org"}),
+        (["cert", "show", "a"], {"a.org"}),
         (["completions", ""], {"bash", "zsh", "fish"}),
         (["nothing", ""], set()),
         (["exec", "web", "--", ""], set()),

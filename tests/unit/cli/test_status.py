@@ -10,6 +10,12 @@ STATUS = {
     "version": "0.1.0", "pid": 42, "data_dir": "/d", "socket": "/d/zlayer.sock", "bind": "127.0.0.1:3669",
     "uptime_secs": 7200.5, "node": "n1", "runtime": "oci:runc 1.1.5", "deployments": 1,
     "instances": {"running": 2, "total": 3}, "rss_bytes": 64 * 2**20, "failing": {"routes": "port 80 is taken"},
+    "certificates": {
+        "total": 3, "first_to_end": "a.org", "not_after": "2020-01-01T00:00:00.000Z", "trouble": [
+            {"name": "a.org", "state": "expired", "not_after": "2020-01-01T00:00:00.000Z", "error": "the CA is gone"},
+            {"name": "b.org", "state": "failed", "not_after": None, "error": "no such name"},
+        ],
+    },
 }  # fmt: skip
 
 
@@ -22,6 +28,9 @@ def test_facts(daemon: ScriptedDaemon, cli: Cli) -> None:
     assert "memory       64.0 MiB" in lines
     assert "api          127.0.0.1:3669" in lines
     assert "routes failing port 80 is taken" in lines
+    assert any(line.startswith("certificates 3, the first to end is a.org, ") for line in lines)
+    assert any(line.startswith("certificate expired: a.org, its end ") for line in lines)
+    assert lines[-1] == "certificate failed: b.org: no such name"
     assert json.loads(cli("status", "--format", "json").out) == STATUS
 
 

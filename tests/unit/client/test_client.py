@@ -90,6 +90,9 @@ def test_other_reads(daemon: ScriptedDaemon, client: Client) -> None:
         f"GET {API}/runtimes": Answer([{"name": "oci", "ok": True}]),
         f"GET {API}/nodes": Answer([{"id": "n1"}]),
         f"GET {API}/images": Answer([{"reference": "a"}]),
+        f"GET {API}/certificates": Answer([{"name": "a.org", "state": "valid"}]),
+        f"GET {API}/certificates/%2A.a.org": Answer({"name": "*.a.org", "chain": "PEM"}),
+        f"POST {API}/certificates/%2A.a.org/renew": Answer({"name": "*.a.org", "asked": True}, 202),
         f"GET {API}/images/a": Answer({"reference": "a", "config": {}}),
         f"DELETE {API}/images/a": Answer({"deleted": ["a"]}),
         f"GET {API}/events": ndjson({"kind": "image.pulled"}),
@@ -102,6 +105,9 @@ def test_other_reads(daemon: ScriptedDaemon, client: Client) -> None:
     assert client.status().instances["total"] == 2
     assert client.runtimes()[0].name == "oci"
     assert client.nodes() == ({"id": "n1"},)
+    assert [one.state for one in client.certificates()] == ["valid"]
+    assert client.certificate("*.a.org").chain == "PEM"
+    assert client.renew("*.a.org").asked
     assert [i.reference for i in client.images()] == ["a"]
     assert client.image("a")["config"] == {}
     assert client.remove_image("a") == ("a",)

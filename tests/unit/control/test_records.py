@@ -65,6 +65,18 @@ async def test_the_same_trouble_is_told_once(tmp_path: Path) -> None:
         assert len((await store.list(keys.EVENTS)).items) == 2
 
 
+async def test_a_wish_about_files_that_are_as_they_were_is_answered(tmp_path: Path) -> None:
+    async with MemoryStore() as store:
+        fence = Fence(store, await store.commit({keys.ISSUER: b'"n1"'}))
+        records = Records(fence, FileSealer(tmp_path / "key"), lambda: 9.0)
+        asked = StoredCertificate(name="a.org", source="files", chain="c", asked_at=7.0, tried_at=5.0)
+        await store.commit({keys.certificate("a.org"): encode(asked)})
+        await records.well("a.org", "")
+        found = await records.get("a.org")
+        assert found is not None
+        assert found.asked_at <= found.tried_at
+
+
 async def test_one_that_ends_is_told_once_with_why(tmp_path: Path) -> None:
     async with MemoryStore() as store:
         fence = Fence(store, await store.commit({keys.ISSUER: b'"n1"'}))

@@ -50,6 +50,7 @@ async def status(api: Api) -> Response:
             },
             "rss_bytes": rss_bytes(),
             "failing": dict(api.agent.traffic.failing()) if api.agent.traffic is not None else {},
+            "certificates": api.views.certificates_summary(time.time()),
         }
     )
 

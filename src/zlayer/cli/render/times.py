@@ -44,6 +44,12 @@ def ago(when: str | float | None, now: float) -> str:
     return "" if at is None else f"{lasting(max(0.0, now - at))} ago"
 
 
+def away(when: str | float | None, now: float) -> str:
+    """`in 3 days`, or `3 days ago` for what is over; empty for no time."""
+    at = seconds_of(when)
+    return "" if at is None else f"in {lasting(at - now)}" if at > now else ago(at, now)
+
+
 def size(count: float) -> str:
     """`12.3 MiB`."""
     for unit in ("B", "KiB", "MiB", "GiB"):

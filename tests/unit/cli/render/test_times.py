@@ -22,6 +22,12 @@ def test_times_are_read_in_either_form() -> None:
     assert times.seconds_of("soon") is None
 
 
+def test_away() -> None:
+    assert times.away("1970-01-01T00:03:00Z", 60) == "in 2 minutes"
+    assert times.away("1970-01-01T00:01:00Z", 180) == "2 minutes ago"
+    assert times.away(None, 1) == ""
+
+
 def test_ago() -> None:
     assert times.ago("1970-01-01T00:01:00Z", 180) == "2 minutes ago"
     assert times.ago("1970-01-01T00:01:00Z", 59) == "0 seconds ago"
