@@ -13,6 +13,7 @@ from zlayer.model.endpoint import Endpoint
 from zlayer.model.instance import Deployment
 from zlayer.model.routes import Backend, Certificate, Listener, Mode, Route, RouteTable, Server
 from zlayer.plan.seen import Seen
+from zlayer.plan.zone import DOMAIN
 
 EVERYWHERE = ("*",)
 ONLY_HERE = ("127.0.0.1",)
@@ -129,15 +130,19 @@ def table(
     """The whole table, and whose and what could not be part of it: two that want one listener in ways that clash.
 
     Deploys are refused before that happens (`plan.listeners`); where it does all the same, the first by name stays.
+    Inside a deployment many services have one port: each is reached by its own name, and at the gateway by it too.
     """
     listeners: dict[tuple[tuple[str, ...], int], Listener] = {}
     backends: dict[str, Backend] = {}
     clashes: list[tuple[str, str]] = []
-    for piece in sorted((p for part in parts for p in part), key=lambda p: p.backend.name):
-        key = (piece.addresses, piece.port)
-        listener = listeners.get(key) or Listener(_name(*key), piece.addresses, piece.port, piece.mode)
-        if why := _clash(listener, piece):
-            clashes.append((piece.owner, why))
+    for wanted in sorted((p for part in parts for p in part), key=lambda p: p.backend.name):
+        key = (wanted.addresses, wanted.port)
+        listener = listeners.get(key) or Listener(_name(*key), wanted.addresses, wanted.port, wanted.mode)
+        inside, why = wanted.addresses != EVERYWHERE, _clash(listener, wanted)
+        piece = _by_name(wanted) if why and inside else wanted
+        if why and not inside:
+            clashes.append((wanted.owner, why))
+        if why and (not inside or _clash(listener, piece)):
             continue
         listeners[key] = _joined(listener, piece, certificates)
         backends[piece.backend.name] = piece.backend
@@ -157,6 +162,14 @@ def table(
 
 def _name(addresses: tuple[str, ...], port: int) -> str:
     return f"{'public' if addresses == EVERYWHERE else addresses[0]}-{port}"
+
+
+def _by_name(piece: Piece) -> Piece:
+    """The same for its service's own name only, where a request says which it wants."""
+    if piece.route.host is not None or piece.mode != "http":
+        return piece
+    name = f"{piece.owner.partition('/')[2]}.{DOMAIN}"
+    return replace(piece, route=replace(piece.route, host=name))
 
 
 def _clash(listener: Listener, piece: Piece) -> str:

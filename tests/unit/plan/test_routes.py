@@ -108,6 +108,21 @@ def test_what_clashes_is_told_and_the_first_by_name_stays() -> None:
     assert "any host/" in clashes[1][1]
 
 
+def test_many_services_of_a_deployment_have_one_port_inside() -> None:
+    """Each is reached by its name; the gateway tells http ones apart by it, and leaves the rest to the names."""
+    wanted = deployment(
+        api=web(endpoint(80)), web=web(endpoint(80)), db=web(endpoint(5432, "tcp")), old=web(endpoint(5432, "tcp"))
+    )
+    found = made(wanted)
+    http = next(one for one in found.listeners if one.port == 80)
+    assert [(route.host, route.backend) for route in http.routes] == [
+        ("web.service.local", "shop/web/http-80"),
+        (None, "shop/api/http-80"),
+    ]
+    tcp = next(one for one in found.listeners if one.port == 5432)
+    assert [route.backend for route in tcp.routes] == ["shop/db/tcp-5432"]
+
+
 @pytest.mark.parametrize(
     ("fields", "mode"),
     [
