@@ -24,7 +24,7 @@ from zlayer.plan.admission import admission, held
 from zlayer.plan.ipam import usable
 from zlayer.plan.needs import table_certificates
 from zlayer.plan.routes import ONLY_HERE, Certificates, Piece, pieces, table
-from zlayer.plan.zone import Names, names, zone
+from zlayer.plan.zone import Door, Names, names, zone
 from zlayer.proxy.contract import Proxy
 from zlayer.store.view import Picture
 
@@ -134,8 +134,8 @@ def names_plane(node: Node, server: NameServer, upstreams: Callable[[], tuple[st
         for name, one in picture.deployments.items():
             group, home = picture.instances.get(name), here.get(name)
             known[name] = kept.get(name, (one, group, home), lambda: _names(one, group, home))  # noqa: B023 - at once
-        listen = {name: home.listen for name, home in here.items()}
-        return Derived(zone(known, listen, upstreams=upstreams(), revision=picture.revision), ready_ids(picture))
+        doors = {n: Door(home.listen, (*home.subnet.blocks, *home.subnet.blocks6)) for n, home in here.items()}
+        return Derived(zone(known, doors, upstreams=upstreams(), revision=picture.revision), ready_ids(picture))
 
     def made_of(picture: Picture) -> Parts:
         return (*upstreams(), *of_deployments(picture))

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """One deployment's names. Questions come in on `listen`, the network's own addresses on this node.
+    """One deployment's names. Questions come in on `listen`, the network's own addresses on this node, from `clients`,
+    its blocks (empty: from anywhere).
 
     `names` maps fully qualified lower-case names without a final dot to IPv4 and IPv6 addresses in the order to be
     rotated. A name that maps to nothing exists and has no address now (NODATA); others of the domain are NXDOMAIN.
@@ -17,6 +18,7 @@ class View:
     network: str
     listen: tuple[str, ...]
     names: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    clients: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,20 +52,28 @@ def _addresses(one: Seen, address6: Address6) -> tuple[str, ...]:
     return (four, six) if six else (four,)
 
 
+@dataclass(frozen=True, slots=True)
+class Door:
+    """Where a deployment's network is asked for names on this node, and from where: its blocks."""
+
+    listen: tuple[str, ...]
+    clients: tuple[str, ...] = ()
+
+
 def zone(
     everyone: Mapping[str, Names],
-    listen: Mapping[str, tuple[str, ...]],
+    doors: Mapping[str, Door],
     *,
     upstreams: tuple[str, ...] = (),
     revision: int = 0,
 ) -> Zone:
-    """`listen` are the addresses a deployment's network has on this node; one without a network has no view here."""
+    """A deployment without a network has no door here, and no view."""
     views = []
-    for deployment, addresses in sorted(listen.items()):
+    for deployment, door in sorted(doors.items()):
         own = everyone.get(deployment)
         known = {f"{name}.{DOMAIN}": found for name, found in own.names.items()} if own is not None else {}
         for other in own.reach if own is not None else ():
             if other in everyone and other != deployment:
                 known |= {f"{name}.{other}.{DOMAIN}": found for name, found in everyone[other].names.items()}
-        views.append(View(deployment, addresses, known))
+        views.append(View(deployment, door.listen, known, door.clients))
     return Zone(revision=revision, domain=DOMAIN, ttl=TTL, upstreams=upstreams, views=tuple(views))

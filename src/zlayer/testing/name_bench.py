@@ -12,6 +12,7 @@ import anyio.to_thread
 from zlayer.network.dns import message
 from zlayer.network.dns.contract import NameServer
 from zlayer.network.dns.process import DnsProcess
+from zlayer.testing import dns_reader
 
 
 class ProcessBench:
@@ -36,19 +37,24 @@ class ProcessBench:
         return await anyio.to_thread.run_sync(ask, listen, self.port, name)
 
 
-def ask(listen: str, port: int, name: str) -> tuple[str, ...] | None:
-    question = message.wire_name(name) + struct.pack(">HH", message.A, message.IN)
+def ask(listen: str, port: int, name: str, *, source: str = "", patience: float = 2.0) -> tuple[str, ...] | None:
+    """IPv4 addresses by UDP; None when there is no such name or nobody answers."""
     with socket.socket(type=socket.SOCK_DGRAM) as client:
-        client.settimeout(2)
+        client.settimeout(patience)
+        if source:
+            client.bind((source, 0))
         client.connect((listen, port))
-        client.send(struct.pack(">HHHHHH", 77, message.RD, 1, 0, 0, 0) + question)
+        client.send(query(name))
         try:
-            reply = client.recv(2000)
+            reply = dns_reader.parse(client.recv(2000))
         except (ConnectionRefusedError, TimeoutError):
             return None
-    if reply[3] & 0x0F == message.NXDOMAIN:
+    if reply.code == message.NXDOMAIN:
         return None
-    assert reply[3] & 0x0F == message.NOERROR
-    count = struct.unpack_from(">H", reply, 6)[0]
-    at = 12 + len(question)
-    return tuple(socket.inet_ntoa(reply[at + 16 * n + 12 : at + 16 * n + 16]) for n in range(count))
+    assert reply.code == message.NOERROR, reply
+    return tuple(socket.inet_ntoa(record.data) for record in reply.answers)
+
+
+def query(name: str, kind: int = message.A, number: int = 77) -> bytes:
+    head = struct.pack(">HHHHHH", number, message.RD, 1, 0, 0, 0)
+    return head + message.wire_name(name) + struct.pack(">HH", kind, message.IN)

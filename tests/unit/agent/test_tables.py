@@ -45,6 +45,7 @@ def test_ready_ones_are_behind_their_endpoint() -> None:
 def test_names_are_listened_for_on_the_gateways() -> None:
     [view] = names_plane(NODE, FakeNameServer(), lambda: ("192.0.2.53",)).derive(picture()).table.views
     assert view.listen == ("10.64.0.1", "fd00:1:2::1")
+    assert view.clients == ("10.64.0.0/26", "fd00:1:2::/64"), "its own containers may ask, and nobody else"
     assert tuple(view.names["web.service.local"]) == ("10.64.0.2", "fd00:1:2::2")
 
 

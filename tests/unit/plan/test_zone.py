@@ -7,12 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zlayer.model.instance import Deployment, State
-from zlayer.plan.zone import Names, names, zone
+from zlayer.plan.zone import Door, Names, names, zone
 from zlayer.testing.builders import deployment, service
 
 from .test_routes import replica
 
-HERE = {"shop": ("10.64.0.1",), "store": ("10.64.0.65",)}
+HERE = {"shop": Door(("10.64.0.1",), ("10.64.0.0/26",)), "store": Door(("10.64.0.65",))}
 
 
 def of(wanted: Deployment, *replicas: object, held: frozenset[str] = frozenset()) -> Names:
@@ -52,8 +52,9 @@ def test_names_stay_at_home_unless_a_service_reaches_out() -> None:
 
 
 def test_a_network_without_a_deployment_knows_no_name() -> None:
-    [view] = zone({}, {"_run": ("10.64.0.1",)}).views
+    [view] = zone({}, {"_run": HERE["shop"]}).views
     assert view.names == {}
+    assert (view.listen, view.clients) == (("10.64.0.1",), ("10.64.0.0/26",))
 
 
 @given(st.lists(st.integers(1, 9), unique=True), st.randoms())

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 
 PATIENCE = 2.0
 """Seconds an upstream has before the next one is asked."""
+SHUNNED = 30.0
+"""Seconds for which one that was silent is asked last."""
 IN_FLIGHT = 512
 LARGEST = 65535
 
@@ -24,28 +26,35 @@ class Forwarder:
     def __init__(self, upstreams: Sequence[str] = ()) -> None:
         self.upstreams = tuple(upstreams)
         self._room = asyncio.Semaphore(IN_FLIGHT)
+        self._silent: dict[str, float] = {}
+        """Those that did not answer, and until when the others are asked first."""
 
     async def udp(self, query: bytes) -> bytes | None:
         if self._room.locked():
             return None  # as many wait as may: the asker tries again, or another server
         async with self._room:
-            for upstream in self.upstreams:
+            for upstream in self._in_turn():
                 try:
                     async with asyncio.timeout(PATIENCE):
                         return await _ask(upstream, query)
                 except (OSError, TimeoutError):
-                    continue
+                    self._silent[upstream] = asyncio.get_running_loop().time() + SHUNNED
         return None
 
     async def tcp(self, query: bytes) -> bytes | None:
         async with self._room:
-            for upstream in self.upstreams:
+            for upstream in self._in_turn():
                 try:
                     async with asyncio.timeout(2 * PATIENCE):
                         return await _ask_by_tcp(upstream, query)
                 except (OSError, TimeoutError, asyncio.IncompleteReadError):
                     continue
         return None
+
+    def _in_turn(self) -> list[str]:
+        now = asyncio.get_running_loop().time()
+        self._silent = {one: until for one, until in self._silent.items() if until > now and one in self.upstreams}
+        return sorted(self.upstreams, key=lambda one: one in self._silent)
 
 
 async def _ask(upstream: str, query: bytes) -> bytes:

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 
 A, SOA, AAAA, OPT, ANY, IN = 1, 6, 28, 41, 255, 1
+TRANSFERS = frozenset(range(249, 255))
+"""TKEY, TSIG, IXFR, AXFR, MAILB, MAILA: types that are no question about a name (RFC 6895, 3.1)."""
 NOERROR, FORMERR, SERVFAIL, NXDOMAIN, NOTIMP, REFUSED = 0, 1, 2, 3, 4, 5
 QR, OPCODE, AA, TC, RD, RA, CD = 0x8000, 0x7800, 0x0400, 0x0200, 0x0100, 0x0080, 0x0010
 HEADER = struct.Struct(">HHHHHH")
@@ -19,15 +21,18 @@ SMALLEST, LARGEST = 512, 1232
 MAX_NAME = 255
 _TAIL = struct.Struct(">HH")
 _RECORD = struct.Struct(">HHIH")
+_USUAL = struct.pack(">HHHHH", RD, 1, 0, 0, 0)
 _AT_QUESTION = b"\xc0\x0c"
 _EDNS = b"\0" + _RECORD.pack(OPT, LARGEST, 0, 0)
+_BAD_VERSION = b"\0" + _RECORD.pack(OPT, LARGEST, 1 << 24, 0)
+"""BADVERS, 16: its upper bits are here, and the header has the lower four."""
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
     """`raw` is the question as it was sent, name, type and class; `name` its lower-case wire form.
 
-    `room` is the largest answer the asker takes by UDP. `edns`: it sent an OPT record and gets one back.
+    `room` is the largest answer the asker takes by UDP. `edns`: it sent an OPT record, of `version`, and gets one back.
     """
 
     id: int
@@ -38,6 +43,7 @@ class Question:
     kind_class: int
     room: int
     edns: bool
+    version: int = 0
 
 
 class Malformed(Exception):
@@ -60,9 +66,9 @@ def read(data: bytes) -> Question:
     if end is None or end + 4 > len(data):
         raise Malformed((number, flags))
     kind, kind_class = _TAIL.unpack_from(data, end)
-    room, edns = _extended(data, end + 4) if additional else (SMALLEST, False)
+    extended = _extended(data, end + 4) if additional else _PLAIN
     return Question(
-        number, flags, data[HEADER.size : end + 4], data[HEADER.size : end].lower(), kind, kind_class, room, edns
+        number, flags, data[HEADER.size : end + 4], data[HEADER.size : end].lower(), kind, kind_class, *extended
     )
 
 
@@ -79,14 +85,17 @@ def _end_of_name(data: bytes, at: int) -> int | None:
     return None
 
 
-def _extended(data: bytes, at: int) -> tuple[int, bool]:
-    """The asker's UDP room by its OPT record (RFC 6891, 6.1.2), when that comes first, as it does."""
+_PLAIN = (SMALLEST, False, 0)
+
+
+def _extended(data: bytes, at: int) -> tuple[int, bool, int]:
+    """The asker's UDP room and version by its OPT record (RFC 6891, 6.1.2), when that comes first, as it does."""
     if len(data) < at + 11 or data[at] != 0:
-        return SMALLEST, False
+        return _PLAIN
     kind, room = _TAIL.unpack_from(data, at + 1)
     if kind != OPT:
-        return SMALLEST, False
-    return max(SMALLEST, min(room, LARGEST)), True
+        return _PLAIN
+    return max(SMALLEST, min(room, LARGEST)), True, data[at + 6]
 
 
 def wire_name(name: str) -> bytes:
@@ -98,6 +107,18 @@ def wire_name(name: str) -> bytes:
     if len(made) > MAX_NAME:
         raise ValueError(f"not a DNS name: {name!r}")
     return made
+
+
+def usual(asked: Question) -> bytes:
+    """The question's packet without its id, if it is one as the C libraries send it; empty for any other."""
+    if asked.flags != RD or asked.edns or asked.raw[:-4] != asked.name or asked.kind_class != IN:
+        return b""
+    return _USUAL + asked.raw
+
+
+def is_plain(wire: bytes) -> bool:
+    """One label: a host's short name, which means nothing to anybody else's server."""
+    return len(wire) == wire[0] + 2
 
 
 def dotted(wire: bytes) -> str:
@@ -128,6 +149,11 @@ def answer(asked: Question, code: int, records: list[bytes], authority: bytes = 
     return b"".join([head, asked.raw, *records, authority, _EDNS if asked.edns else b""])
 
 
+def bad_version(asked: Question) -> bytes:
+    """The reply to EDNS of a version that is not ours, 0 (RFC 6891, 6.1.3)."""
+    return HEADER.pack(asked.id, QR | RA | (asked.flags & (RD | CD)), 1, 0, 0, 1) + asked.raw + _BAD_VERSION
+
+
 def fit(asked: Question, records: list[bytes], room: int) -> tuple[bytes, bool]:
     """A positive reply of at most `room` bytes; True when records had to be left out, and TC says so."""
     whole = answer(asked, NOERROR, records)
@@ -143,6 +169,14 @@ def fit(asked: Question, records: list[bytes], room: int) -> tuple[bytes, bool]:
     cut = bytearray(answer(asked, NOERROR, kept))
     cut[2] |= TC >> 8
     return bytes(cut), True
+
+
+def refusal(data: bytes) -> bytes | None:
+    """To somebody who has no business here: a header alone, and nothing at all to what is no query."""
+    if len(data) < HEADER.size or data[2] & 0x80:
+        return None
+    number, flags = _TAIL.unpack_from(data)
+    return failure((number, flags), REFUSED)
 
 
 def failure(header: tuple[int, int], code: int) -> bytes:

@@ -156,6 +156,8 @@ class DnsProcess:
                     line = await _open(self._directory / "dns.sock")
                     if line is not None and line.pid != old:
                         break
+                    if line is not None:
+                        line.writer.close()
                     if self._child.poll() is not None:
                         raise Unavailable("the name server did not start", hint=f"see {self._directory / 'log'}")
                     await asyncio.sleep(_PAUSE)
@@ -213,7 +215,11 @@ async def _open(path: Path) -> _Line | None:
     except OSError:
         return None
     peer = writer.get_extra_info("socket").getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
-    return _Line(reader, writer, struct.unpack("=iII", peer)[0])
+    pid = struct.unpack("=iII", peer)[0]
+    if pid == 0:  # asyncio takes the EAGAIN of a full backlog for a connection: it is nobody's
+        writer.close()
+        return None
+    return _Line(reader, writer, pid)
 
 
 async def _ended(pid: int) -> None:

@@ -13,7 +13,7 @@ from zlayer.model.zone import View, Zone
 
 def encode(zone: Zone) -> bytes:
     """One line. Equal zones give equal bytes, whatever revision they are of."""
-    views = [{"network": v.network, "listen": v.listen, "names": v.names} for v in zone.views]
+    views = [{"network": v.network, "listen": v.listen, "names": v.names, "clients": v.clients} for v in zone.views]
     document = {"domain": zone.domain, "ttl": zone.ttl, "upstreams": zone.upstreams, "views": views}
     return json.dumps(document, separators=(",", ":"), sort_keys=True).encode()
 
@@ -24,7 +24,9 @@ def digest(encoded: bytes) -> str:
 
 def of(found: dict[str, Any]) -> Zone:  # Any: JSON
     """KeyError or TypeError when it is none. Addresses stay in lists: a copy of thousands would be the longest step."""
-    views = tuple(View(v["network"], tuple(v["listen"]), v["names"]) for v in found["views"])
+    views = tuple(
+        View(v["network"], tuple(v["listen"]), v["names"], tuple(v.get("clients", ()))) for v in found["views"]
+    )
     return Zone(domain=found["domain"], ttl=found["ttl"], upstreams=tuple(found["upstreams"]), views=views)
 
 

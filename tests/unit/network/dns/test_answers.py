@@ -5,6 +5,7 @@ import struct
 from zlayer.model.zone import View
 from zlayer.network.dns import message
 from zlayer.network.dns.answers import Answers
+from zlayer.network.dns.message import Question
 
 from .test_message import query
 
@@ -65,8 +66,29 @@ def test_answers_take_turns() -> None:
     assert len(firsts) == 2
 
 
-def test_somebody_who_tries_names_fills_nothing(monkeypatch: object) -> None:
+def test_transfers_are_refused() -> None:
+    for kind in (251, 252):
+        assert outline("web.service.local", kind) == (message.REFUSED, 0)
+        found = Answers(VIEW, "service.local", 5).known(query("example.org", kind))
+        assert isinstance(found, bytes)
+        assert found[3] & 0x0F == message.REFUSED
+
+
+def test_short_names_are_nobody_elses_business() -> None:
     answers = Answers(VIEW, "service.local", 5)
-    for number in range(20_000):
-        answers.reply(message.read(query(f"x{number}.service.local")), 512)
-    assert len(answers._known) <= 10_000
+    for kind in (message.A, message.AAAA):
+        found = answers.known(query("printer", kind))
+        assert isinstance(found, bytes)
+        assert found[3] & 0x0F == message.NXDOMAIN
+    assert isinstance(answers.known(query("org", 6)), Question), "an SOA of a top-level domain is asked for elsewhere"
+    assert isinstance(answers.known(query("example.org")), Question)
+
+
+def test_usual_questions_are_packed_for_the_next_time() -> None:
+    answers = Answers(VIEW, "service.local", 5)
+    for name in ("web.service.local", "WEB.service.local"):
+        answers.known(query(name).replace(b"WEB", b"wEb"))
+    answers.known(query("web.service.local", edns=1232))
+    answers.known(query("none.service.local"))
+    assert list(answers.packed) == [query("web.service.local")[2:]]
+    assert len(answers.packed[query("web.service.local")[2:]]) == 2, "two addresses, two orders"

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from zlayer.network.dns import message
 from zlayer.network.dns.message import Malformed
+from zlayer.testing.dns_reader import parse
 
 LABELS = st.lists(st.text("abcdefghijklmnopqrstuvwxyz0123456789-", min_size=1, max_size=20), min_size=1, max_size=8)
 
@@ -37,6 +38,19 @@ def test_case_is_kept_for_the_answer_and_ignored_for_the_look() -> None:
 def test_the_askers_room_is_believed_within_bounds(told: int, room: int) -> None:
     asked = message.read(query("a.b", edns=told))
     assert (asked.room, asked.edns) == (room, True)
+
+
+def test_edns_of_another_version_is_refused_with_ours() -> None:
+    asked = message.read(query("a.b", edns=1232)[:-5] + b"\1" + b"\0" * 4)
+    assert asked.version == 1
+    reply = parse(message.bad_version(asked))
+    assert (reply.code, reply.additional[0].ttl >> 24, reply.additional[0].ttl >> 16 & 255) == (0, 1, 0)
+
+
+def test_who_has_no_business_gets_a_header() -> None:
+    assert message.refusal(query("a.b")) == query("a.b")[:2] + b"\x81\x85" + b"\0" * 8
+    assert message.refusal(query("a.b")[:11]) is None
+    assert message.refusal(query("a.b", flags=0x8000)) is None
 
 
 @given(st.binary(max_size=600))
