@@ -12,8 +12,10 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from http.client import HTTPConnection, HTTPSConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from zlayer.proxy.certs.authority import LocalAuthority
 
@@ -32,13 +34,22 @@ class Responder:
 
 @dataclass(frozen=True, slots=True)
 class Pebble:
-    """`ca_file` is what its own TLS is trusted by. Every name resolves to 127.0.0.1 for it."""
+    """`ca_file` is what its own TLS is trusted by, `root` (PEM) what the certificates it gives are.
+
+    Every name resolves to 127.0.0.1 for it; `resolves` changes that.
+    """
 
     directory: str
     ca_file: Path
     http: Responder
     dns_port: int
     dns_management: str
+    root: str
+
+    def resolves(self, name: str, *, well: bool) -> None:
+        """Whether a name can be looked up at all."""
+        body = json.dumps({"host": f"{name}."})
+        _ask(HTTPConnection(urlsplit(self.dns_management).netloc), f"/{'clear' if well else 'set'}-servfail", body)
 
 
 @contextmanager
@@ -78,7 +89,10 @@ def pebble(
         stack.enter_context(_process(root / "pebble.log", argv, switches))
         _answers(dns_management)
         _answers(listen, ca_file)
-        yield Pebble(f"https://localhost:{listen}/dir", ca_file, http, dns, f"http://{at}")
+        _answers(management, ca_file)
+        trust = ssl.create_default_context(cafile=str(ca_file))
+        root_pem = _ask(HTTPSConnection("localhost", management, context=trust), "/roots/0")
+        yield Pebble(f"https://localhost:{listen}/dir", ca_file, http, dns, f"http://{at}", root_pem)
 
 
 def _certificate(root: Path) -> Path:
@@ -126,6 +140,16 @@ def free_ports(count: int) -> list[int]:
         for one in sockets:
             one.bind(("127.0.0.1", 0))
         return [int(one.getsockname()[1]) for one in sockets]
+
+
+def _ask(connection: HTTPConnection, path: str, body: str | None = None) -> str:
+    """The answer to a GET, or to a POST where there is a body."""
+    connection.timeout = STARTS_WITHIN
+    try:
+        connection.request("POST" if body else "GET", path, body)
+        return connection.getresponse().read().decode()
+    finally:
+        connection.close()
 
 
 @contextmanager
