@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import difflib
 import ipaddress
+import os
 import re
 import tomllib
 from collections.abc import Callable, Mapping
@@ -19,7 +20,7 @@ from typing import Any
 
 from zlayer.daemon.listen import Bind, parse_bind
 from zlayer.image.settings import RegistrySettings
-from zlayer.model.certificate import LETSENCRYPT, AcmeSettings
+from zlayer.model.certificate import LETSENCRYPT, STAGING, AcmeSettings
 from zlayer.model.errors import Invalid, Problem
 from zlayer.model.secret import Secret
 
@@ -31,7 +32,7 @@ ACME: Mapping[str, type] = {
     "agree": bool,
     "http_port": int,
 }
-DIRECTORIES = {"production": LETSENCRYPT, "staging": "https://acme-staging-v02.api.letsencrypt.org/directory"}
+DIRECTORIES = {"production": LETSENCRYPT, "staging": STAGING}
 """Words for the directories of Let's Encrypt; anything else is a URL."""
 
 
@@ -167,15 +168,22 @@ class _Reader:
             self._problem("acme", "the key 'email' is missing: whom the CA tells about trouble")
         if given.get("agree") is not True:
             self._problem("acme.agree", "agree = true says that you agree to the CA's terms of service")
+        directory = DIRECTORIES.get(given.get("directory", ""), given.get("directory", LETSENCRYPT))
+        if not directory.startswith("https://"):
+            self._problem("acme.directory", f"wants {', '.join(DIRECTORIES)} or an https:// URL, not {directory!r}")
+        if not 1 <= given.get("http_port", 80) <= 65535:
+            self._problem("acme.http_port", "wants a port from 1 to 65535")
         if ("eab_kid" in given) != ("eab_key_file" in given):
             self._problem("acme", "eab_kid and eab_key_file belong together: give both or neither")
         key_file, hook = self._file_at(given, "acme.eab_key_file"), self._file_at(given, "acme.dns_hook")
         ca_file = self._file_at(given, "acme.ca_file")
+        if hook is not None and not os.access(hook, os.X_OK):
+            self._problem("acme.dns_hook", f"{hook} cannot be run: chmod +x")
         if len(self.problems) > before:
             return None
         return AcmeSettings(
             email=given["email"],
-            directory=DIRECTORIES.get(given.get("directory", ""), given.get("directory", LETSENCRYPT)),
+            directory=directory,
             ca_file=ca_file,
             dns_hook=hook,
             eab_kid=given.get("eab_kid", ""),

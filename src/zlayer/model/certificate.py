@@ -19,7 +19,6 @@ Source = Literal["acme", "self_signed", "files"]
 
 LETSENCRYPT = "https://acme-v02.api.letsencrypt.org/directory"
 STAGING = "https://acme-staging-v02.api.letsencrypt.org/directory"
-SHORTCUTS = {"letsencrypt": LETSENCRYPT, "staging": STAGING}
 
 
 class StoredCertificate(Document):

@@ -8,6 +8,7 @@ import pytest
 from zlayer.daemon.config import Config, load, parse
 from zlayer.daemon.listen import Bind
 from zlayer.daemon.options import Options
+from zlayer.model.certificate import LETSENCRYPT, STAGING
 from zlayer.model.errors import Invalid
 
 GOOD = """
@@ -88,6 +89,36 @@ def test_what_is_no_toml_has_its_place(text: str) -> None:
 )
 def test_what_cannot_be_meant(text: str, path: str) -> None:
     assert path in {found for _, found, _ in problems(text)}
+
+
+def test_acme_that_cannot_be_meant_is_told_whole(tmp_path: Path) -> None:
+    (tmp_path / "hook").write_text("not to be run")
+    text = (
+        '[acme]\nemail = "a@b.test"\nagree = true\ndirectory = "stagign"\ndns_hook = "hook"\nhttp_port = 0\n'
+        'ca_file = "absent.pem"\neab_kid = "k"\n'
+    )
+    with pytest.raises(Invalid) as caught:
+        parse(text, file=str(tmp_path / "config.toml"))
+    found = {(problem.line, problem.path) for problem in caught.value.problems}
+    assert found == {
+        (4, "acme.directory"),
+        (5, "acme.dns_hook"),
+        (6, "acme.http_port"),
+        (7, "acme.ca_file"),
+        (1, "acme"),
+    }
+
+
+def test_acme_by_a_word_or_a_url() -> None:
+    begin = '[acme]\nemail = "a@b.test"\nagree = true\n'
+    for said, directory in (
+        ("staging", STAGING),
+        ("production", LETSENCRYPT),
+        ("https://ca.test/d", "https://ca.test/d"),
+    ):
+        acme = parse(f'{begin}directory = "{said}"\n', file="config.toml").acme
+        assert acme is not None
+        assert acme.directory == directory
 
 
 def test_a_command_line_wins_over_the_file() -> None:
