@@ -29,7 +29,7 @@ from zlayer.testing.imagery_samples import web_image
 from zlayer.testing.registry import Registry
 from zlayer.testing.site import deployment, service
 
-WITHIN = 20.0
+WITHIN, SETTLE = 20.0, 300.0
 HOST = "one.test"
 
 
@@ -127,9 +127,12 @@ def _ready_at(ours: Bench) -> float:
 
 
 def _settled(ours: Bench) -> None:
-    for item in ours.client.follow("bench", patience=300):
+    deadline = time.monotonic() + SETTLE
+    for item in ours.client.follow("bench", patience=SETTLE):
         if isinstance(item, Deployment) and item.status == "running":
             return
+        if isinstance(item, Deployment) and (item.status == "failed" or time.monotonic() > deadline):
+            raise SystemExit(f"the deployment is {item.status}: {item.message}\n{ours.site.log()}")
 
 
 def _free_port() -> int:

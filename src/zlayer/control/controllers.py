@@ -26,8 +26,7 @@ from zlayer.plan.ipam import one_off_networks
 from zlayer.plan.placement import Ground, Place, place
 from zlayer.plan.ports import assign
 from zlayer.plan.rollout import decide
-from zlayer.plan.seen import Seen
-from zlayer.plan.update.look import grouped
+from zlayer.plan.seen import Seen, grouped
 from zlayer.store.contract import Store
 from zlayer.store.documents import encode
 from zlayer.store.view import Picture, View, sharing

@@ -12,7 +12,7 @@ from zlayer.model.instance import Deployment, Event
 from zlayer.plan.history import describe, revision_of, stale
 from zlayer.store.contract import Store
 from zlayer.store.documents import decoder, encode
-from zlayer.store.revisions import load_revisions
+from zlayer.store.revisions import load_notes
 
 _read_deployment = decoder(Deployment)
 _ATTEMPTS = 16
@@ -54,8 +54,8 @@ class DeploymentWriter:
             if old is None or new.revision != old.revision:
                 record = revision_of(new, what or describe(old, new), before=old)
                 puts[keys.revision(name, new.revision)] = encode(record)
-                kept = await load_revisions(self.store, name)
-                deletes = [keys.revision(name, one.revision) for one in stale([one.value for one in kept.values()])]
+                kept = await load_notes(self.store, name)
+                deletes = [keys.revision(name, one.revision) for one in stale(kept)]
             puts |= self._event(kind, new)
             guard = await self.claimed.check(name, running(new), old)
             expect = {key: item.modified if item is not None else 0, **guard.expect}

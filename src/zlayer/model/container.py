@@ -7,6 +7,7 @@ decides whether an `up` touches a replica: equal digests mean the same container
 from __future__ import annotations
 
 import hashlib
+import weakref
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -161,5 +162,16 @@ class ContainerSpec(Document):
 
         When the registry is asked is no part of it: the same image under another policy is the same container.
         """
+        known = _DIGESTS.get(id(self))
+        if known is not None and known[0]() is self:
+            return known[1]
         text = self.model_dump_json(exclude_defaults=True, exclude={"pull_policy"})
-        return hashlib.sha256(text.encode()).hexdigest()
+        made = hashlib.sha256(text.encode()).hexdigest()
+        key = id(self)
+        _DIGESTS[key] = (weakref.ref(self, lambda _: _DIGESTS.pop(key, None)), made)
+        return made
+
+
+_DIGESTS: dict[int, tuple[weakref.ref[ContainerSpec], str]] = {}
+"""Of the containers in memory, by `id`: every look at a deployment asks for all of them. In the value itself a copy
+with changes would have it too."""

@@ -10,9 +10,9 @@ from collections.abc import Iterable, Sequence
 
 from zlayer.model.instance import Deployment
 from zlayer.plan.routes import Admission
-from zlayer.plan.seen import Seen
+from zlayer.plan.seen import Seen, grouped
 from zlayer.plan.update import canary
-from zlayer.plan.update.look import Look, grouped, look_at
+from zlayer.plan.update.look import Look, look_at
 
 HEAVIEST = 256
 """The greatest weight a proxy takes."""

@@ -11,7 +11,7 @@ from zlayer.model.instance import Deployment, Node, Service
 from zlayer.model.network import Network, subnet_of
 from zlayer.plan.ipam import usable
 from zlayer.plan.ports import host_port
-from zlayer.plan.seen import Seen
+from zlayer.plan.seen import Seen, grouped
 
 EVERY_ADDRESS = ("0.0.0.0", "::")
 
@@ -48,9 +48,9 @@ def weave(holdings: Holdings, revision: int = 0) -> Woven:
     forwards: dict[tuple[str, str, int], tuple[Forward, str]] = {}
     trouble: list[tuple[str, str]] = []
     for deployment in sorted(holdings.deployments.values(), key=lambda one: (one.created_at, one.name)):
-        here = [s for s in holdings.instances.get(deployment.name, ()) if s.instance.node == node.id]
+        here = grouped(s for s in holdings.instances.get(deployment.name, ()) if s.instance.node == node.id)
         for name, service in deployment.services.items():
-            seen = sorted((s for s in here if s.instance.service == name), key=lambda s: s.id)
+            seen = sorted(here.get(name, ()), key=lambda s: s.id)
             reaches += [Reach(_address(s), target) for s in seen for target in service.reach if _may_speak(s)]
             if not seen or service.stopped or deployment.desired != "running":
                 continue

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Protocol, TypeVar
 
 from zlayer.model.base import Timestamp
 from zlayer.model.instance import Deployment, Revision, Service
@@ -49,7 +50,20 @@ def last_good(revisions: Iterable[Revision], deployment: Deployment) -> Revision
     return next((one for one in found if digests(one.services) != now), None)
 
 
-def stale(revisions: Sequence[Revision]) -> list[Revision]:
+class Noted(Protocol):
+    """A kept revision's number, and what is known of it."""
+
+    @property
+    def revision(self) -> int: ...
+
+    @property
+    def note(self) -> RevisionNote: ...
+
+
+N = TypeVar("N", bound=Noted)
+
+
+def stale(revisions: Sequence[N]) -> list[N]:
     """Those to forget, once one more is written: all but the newest, and but the last good one."""
     ordered = sorted(revisions, key=lambda one: -one.revision)
     good = next((one for one in ordered if one.note.good), None)

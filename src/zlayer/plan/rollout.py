@@ -13,8 +13,8 @@ from collections.abc import Mapping, Sequence
 
 from zlayer.model.instance import Deployment
 from zlayer.plan.actions import Decision, Draft
-from zlayer.plan.seen import Seen
-from zlayer.plan.update.look import Look, grouped, looks
+from zlayer.plan.seen import Seen, grouped
+from zlayer.plan.update.look import Look, looks
 from zlayer.plan.update.turn import Turn, want
 
 

@@ -8,7 +8,7 @@ from typing import Literal
 
 from zlayer.model.instance import Deployment
 from zlayer.plan.restart import asked_again, describe_end, judge
-from zlayer.plan.seen import Seen
+from zlayer.plan.seen import Seen, grouped
 
 DeploymentStatus = Literal[
     "pending", "deploying", "updating", "paused", "running", "rolled_back", "failed", "stopping", "stopped", "removing"
@@ -52,10 +52,8 @@ def summarise(deployment: Deployment, seen: Sequence[Seen]) -> Summary:
     `rolled_back`: it runs as it was before an update that failed.
     """
     trial = _on_trial(deployment, seen)
-    services = tuple(
-        _service(name, deployment, [one for one in seen if one.instance.service == name], trial)
-        for name in sorted(deployment.services)
-    )
+    groups = grouped(seen)
+    services = tuple(_service(name, deployment, groups.get(name, ()), trial) for name in sorted(deployment.services))
     settled = all(s.settled for s in services) and not _leftover(deployment, seen)
     if deployment.desired == "removed":
         return Summary("removing", "", "", services)
@@ -77,7 +75,8 @@ def summarise(deployment: Deployment, seen: Sequence[Seen]) -> Summary:
 def _on_trial(deployment: Deployment, seen: Sequence[Seen]) -> bool:
     """Something wanted was not found good yet, and there is something to go back to, or that serves still."""
     rollout, services = deployment.rollout, deployment.services
-    digests = {name: service.container.digest() for name, service in services.items() if not service.stopped}
+    wanted = {name: service for name, service in services.items() if service.replicas and not service.stopped}
+    digests = {name: service.container.digest() for name, service in wanted.items()}
     unproven = {name for name, digest in digests.items() if rollout.proven.get(name) != digest}
     if not unproven or rollout.proven:
         return bool(unproven)

@@ -14,8 +14,8 @@ from zlayer.model.instance import Deployment, Revision, Service, State
 from zlayer.plan.actions import Admit, Create, Decision, Want
 from zlayer.plan.history import last_good, reverted, revision_of
 from zlayer.plan.rollout import decide
-from zlayer.plan.seen import Seen
-from zlayer.plan.update.look import grouped, looks
+from zlayer.plan.seen import Seen, grouped
+from zlayer.plan.update.look import looks
 from zlayer.plan.update.verdict import review
 from zlayer.testing.builders import deployment, seen
 

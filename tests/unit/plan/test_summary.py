@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from zlayer.model.container import Restart
 from zlayer.model.instance import Deployment, Instance, State
+from zlayer.model.rollout import Rollout
 from zlayer.plan.actions import Create
 from zlayer.plan.compare import changes, compare
 from zlayer.plan.rollout import rollout
@@ -110,3 +111,14 @@ def test_changes_name_fields_and_never_values() -> None:
     new = container(env={"A": "hunter2"}, resources={"memory": 2}, user="app")
     assert changes(old, new) == ["env.A", "env.B", "user", "resources.memory"]
     assert changes(old, old) == []
+
+
+def test_a_service_of_no_replicas_has_nothing_to_prove() -> None:
+    """Scaled to 0 before it was found good, it would have been `updating` for ever."""
+    web = service(1)
+    proven = Rollout(state="good", proven={"web": web.container.digest()})
+    wanted = deployment(web=web, job=service(0)).model_copy(update={"rollout": proven})
+    [one] = made(wanted)
+    assert summarise(wanted, [seen(one, State.READY)]).status == "running"
+    more = deployment(web=web, job=service(1)).model_copy(update={"rollout": proven})
+    assert summarise(more, [seen(one, State.READY)]).status == "updating"

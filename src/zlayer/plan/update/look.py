@@ -71,13 +71,6 @@ class Look:
         return all(one is not None and not one.instance.held and self.steady(one) for one in newest)
 
 
-def grouped(seen: Sequence[Seen]) -> dict[str, list[Seen]]:
-    groups: dict[str, list[Seen]] = {}
-    for one in seen:
-        groups.setdefault(one.instance.service, []).append(one)
-    return groups
-
-
 def looks(deployment: Deployment, groups: Mapping[str, Sequence[Seen]], now: float) -> dict[str, Look]:
     """Every service of the deployment, in the order of its file."""
     return {

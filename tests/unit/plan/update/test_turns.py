@@ -8,6 +8,7 @@ from zlayer.model.base import Seconds
 from zlayer.model.container import BindMount
 from zlayer.model.endpoint import Endpoint, Step, Update
 from zlayer.plan.admission import admission
+from zlayer.plan.seen import grouped
 from zlayer.plan.update import canary, look, turn, verdict
 from zlayer.plan.update.strategy import method, share
 from zlayer.testing.builders import service
@@ -44,7 +45,7 @@ def test_a_candidate_has_no_traffic_before_its_trial_is_over() -> None:
 
 def test_one_service_is_looked_at_whole() -> None:
     rig = settled()
-    groups = look.grouped(list(rig.instances.values()))
+    groups = grouped(list(rig.instances.values()))
     found = look.look_at(rig.wanted, "x", rig.wanted.services["x"], groups["x"], rig.now)
     assert (found.wanted, len(found.slots), found.surplus) == (2, 2, ())
     assert found.complete
