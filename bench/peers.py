@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from processor import Account, inside
 from zlayer.client.client import Client
 from zlayer.client.transport import Address
 from zlayer.runtime.contract import CreateRequest
@@ -186,25 +187,48 @@ def bare(engine: str = "runc") -> Iterator[Bare]:
                 parent.rmdir()
 
 
-def interleave(ways: Mapping[str, Callable[[], None]], rounds: int) -> dict[str, list[float]]:
-    """Seconds of each way, in turn and in rotating order; the first round warms up and is not counted."""
+@dataclass(frozen=True, slots=True)
+class Way:
+    """One of several ways to do the same. `account` counts its processor time; it runs in the first cgroup of it."""
+
+    run: Callable[[], None]
+    account: Account
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """Seconds as they passed, and of processors."""
+
+    wall: float
+    processor: float
+
+
+def interleave(ways: Mapping[str, Way], rounds: int) -> dict[str, list[Spent]]:
+    """What each way took, in turn and in rotating order; the first round warms up and is not counted."""
     names = list(ways)
-    spent: dict[str, list[float]] = {name: [] for name in names}
+    spent: dict[str, list[Spent]] = {name: [] for name in names}
     for number in range(rounds + 1):
         for name in names[number % len(names) :] + names[: number % len(names)]:
-            began = time.perf_counter()
-            ways[name]()
+            way = ways[name]
+            with inside(way.account.names[0]):
+                before, began = way.account.seconds(), time.perf_counter()
+                way.run()
+                wall = time.perf_counter() - began
             if number:
-                spent[name].append(time.perf_counter() - began)
+                spent[name].append(Spent(wall, way.account.seconds() - before))
     return spent
 
 
-def table(spent: Mapping[str, Sequence[float]], against: str) -> None:
-    """Medians, minima, and the ratio to one of them: the median of the ratios of each round."""
-    print(f"{'against ' + against:30}{'median ms':>10}{'min':>8}{'ratio':>8}   (load {os.getloadavg()[0]:.1f})")
-    for name, times in spent.items():
-        ratio = statistics.median(a / b for a, b in zip(times, spent[against], strict=True))
-        print(f"{name:30}{statistics.median(times) * 1e3:10.1f}{min(times) * 1e3:8.1f}{ratio:8.2f}")
+def table(spent: Mapping[str, Sequence[Spent]], against: str) -> None:
+    """Medians, minima, and the ratio to one of them (the median of the ratios of each round); processor time alike."""
+    head = f"{'median ms':>10}{'min':>8}{'ratio':>8}{'processor':>11}{'ratio':>8}"
+    print(f"{'against ' + against:30}{head}   (load {os.getloadavg()[0]:.1f})")
+    for name, each in spent.items():
+        pairs = list(zip(each, spent[against], strict=True))
+        wall, busy = [one.wall for one in each], [one.processor for one in each]
+        ratios = [statistics.median(getattr(a, f) / getattr(b, f) for a, b in pairs) for f in Spent.__slots__]
+        print(f"{name:30}{statistics.median(wall) * 1e3:10.1f}{min(wall) * 1e3:8.1f}{ratios[0]:8.2f}", end="")
+        print(f"{statistics.median(busy) * 1e3:11.1f}{ratios[1]:8.2f}")
 
 
-__all__ = ["Bare", "Bench", "Podman", "bare", "bench", "interleave", "podman", "shield", "table"]
+__all__ = ["Bare", "Bench", "Podman", "Way", "bare", "bench", "interleave", "podman", "shield", "table"]

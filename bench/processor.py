@@ -26,12 +26,13 @@ class Account:
 
 @contextlib.contextmanager
 def cgroup(name: str) -> Iterator[str]:
-    """A cgroup of the hierarchy that counts processor time, deleted at the end."""
+    """A cgroup of the hierarchy that counts processor time, deleted at the end with those made in it (podman's)."""
     _directory(name).mkdir()
     try:
         yield name
     finally:
-        _directory(name).rmdir()
+        for path, _, _ in os.walk(_directory(name), topdown=False):
+            Path(path).rmdir()
 
 
 @contextlib.contextmanager
