@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from zlayer.runtime.oci.cgroups.hierarchy import mounted
+
 WITHIN = 60.0
 
 
@@ -18,7 +20,7 @@ class Compose:
     """`cycle` brings services up and down again; the image is local."""
 
     def __init__(self, root: Path, image: str, netns: str) -> None:
-        self.root, self.image = root, image
+        self.root, self.image, self.netns = root, image, netns
         self.socket = root / "docker.sock"
         self.environ = {**os.environ, "DOCKER_HOST": f"unix://{self.socket}", "COMPOSE_PROJECT_NAME": "bench"}
         self.inside = ["nsenter", f"--net=/run/netns/{netns}"]
@@ -65,13 +67,14 @@ def compose(root: Path, image: str) -> Iterator[Compose | None]:
         daemon.terminate()
         daemon.wait(60)
         subprocess.run(["ip", "netns", "del", netns], check=True)
+        mounted().remove(f"/{netns}")
 
 
 def _dockerd(peer: Compose, home: Path) -> subprocess.Popen[bytes]:
     argv = [
         *peer.inside, "dockerd", "--data-root", str(home / "data"), "--exec-root", str(home / "exec"),
         "-H", f"unix://{peer.socket}", "-p", str(home / "pid"), "--storage-driver", "overlay2",
-        "--cgroup-parent", "/zlbench", "--bip", "10.205.0.1/24", "--log-level", "error",
+        "--cgroup-parent", f"/{peer.netns}", "--bip", "10.205.0.1/24", "--log-level", "error",
     ]  # fmt: skip
     with (home / "log").open("wb") as log:
         return subprocess.Popen(argv, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
