@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -31,24 +32,28 @@ def processes(site: Site, *words: str) -> list[int]:
     return [int(pid) for pid, argv in listed if all(word in argv for word in words)]
 
 
+def kill(pids: list[int]) -> None:
+    """All of them; a worker ends by itself once its master is gone."""
+    assert pids
+    for pid in pids:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
 def asks(site: Site) -> bool:
     return inside(site, "shop", "ask", *fetch("http://web/")).stdout == "here\n"
 
 
 def test_a_killed_proxy_comes_back(site: Site, busybox: str, port: int) -> None:
     up(site, busybox, port)
-    for pid in processes(site, "haproxy"):
-        os.kill(pid, signal.SIGKILL)
+    kill(processes(site, "haproxy"))
     soon(lambda: get(port) == (200, "here"), "the proxy is back", within=10)
 
 
 def test_a_killed_name_server_comes_back(site: Site, busybox: str, python: str, port: int) -> None:
     up(site, busybox, port, python)
     soon(lambda: asks(site), "names are answered")
-    killed = processes(site, "dns")
-    assert killed
-    for pid in killed:
-        os.kill(pid, signal.SIGKILL)
+    kill(processes(site, "dns"))
     soon(lambda: asks(site), "names are answered again", within=10)
 
 
