@@ -40,6 +40,8 @@ log = structlog.get_logger(__name__)
 
 STARTS = 4
 ENDS = 4
+HEARD_WITHIN = 0.1
+"""Seconds after which the store is asked whether there is such an instance at all."""
 TOLD_WITHIN = 5.0
 """Seconds that traffic waits at the start of a daemon for what was recovered to be in the store."""
 
@@ -247,12 +249,11 @@ class Agent:
 
     async def _find(self, instance_id: str, *, wait: bool) -> InstanceLoop:
         while instance_id not in self._loops:
-            if not wait or await self._store.get(keys.instance(instance_id)) is None:
+            if wait:  # it is written already, and mostly about to be heard of here
+                with anyio.move_on_after(HEARD_WITHIN):
+                    await self._arrived.wait()
+            if instance_id not in self._loops and not (wait and await self._store.get(keys.instance(instance_id))):
                 raise NotFound(f"no instance {instance_id} on node {self.node.id}", hint="see: zlayer ps -c")
-            arrived = self._arrived
-            if instance_id not in self._loops:
-                with anyio.move_on_after(1.0):
-                    await arrived.wait()
         return self._loops[instance_id]
 
     def _running(self, instance_id: str) -> Handle:

@@ -12,7 +12,7 @@ from anyio.abc import TaskGroup
 from zlayer.agent import ends, journal, probes
 from zlayer.agent.journal import Record
 from zlayer.agent.perform import Machine, Steps, pause
-from zlayer.agent.status import Mood, StatusWriter, status_of
+from zlayer.agent.status import Haste, Mood, StatusWriter, status_of
 from zlayer.model.base import Seconds, Timestamp
 from zlayer.model.errors import Deadline, Exhausted, NotFound, Unavailable, ZlayerError
 from zlayer.model.instance import ONE_OFF, Instance, InstanceStatus, State
@@ -233,7 +233,7 @@ class InstanceLoop:
 
             group.start_soon(until_unwanted)
             group.start_soon(self._tell_pull)
-            self.shop.writer.put(self._status(), urgent=False)
+            self.shop.writer.put(self._status(), "none")
             try:
                 done = await self.steps.perform(verb, self.instance, self.record)
             except (ZlayerError, OSError) as caught:  # raised below: a task group would wrap it
@@ -376,15 +376,20 @@ class InstanceLoop:
         status = self._status()
         if status != self._told:
             self._told = status
-            number = self.shop.writer.put(status, urgent=self._urgent(status))
+            number = self.shop.writer.put(status, self._haste(status))
             self._end_told = self._end_told or (number if status.state.ended else 0)
 
-    def _urgent(self, status: InstanceStatus) -> bool:
-        """Whether somebody may wait for it: not for steps on the way, nor for the start of what has a client at it."""
+    def _haste(self, status: InstanceStatus) -> Haste:
+        """Nobody waits for steps on the way, nor for the start of what has a client at it, nor for the last but one."""
         assert self.instance is not None
+        if status.released and not status.gone and self._leaves_nothing():
+            return "none"
+        one_off = self.instance.deployment == ONE_OFF
         if status.state in (State.PREPARING, State.CREATED):
-            return bool(status.reason)
-        return status.state.ended or not self.instance.await_attach
+            return "soon" if status.reason else "none"
+        if not status.state.ended and self.instance.await_attach:
+            return "none"
+        return "now" if one_off else "soon"
 
     def _status(self) -> InstanceStatus:
         assert self.instance is not None

@@ -170,7 +170,7 @@ class Steps:
         handle = await self._machine.runtime.create(
             request.build(
                 instance,
-                image.config,
+                image,
                 directory=self.directory,
                 rootfs=rootfs,
                 netns=attachment.netns if attachment is not None else None,

@@ -95,6 +95,8 @@ class PlaneLoop(Generic[T]):
         self._plane, self._view, self._tell = plane, view, tell
         self._members: frozenset[str] = frozenset()
         self._spoiled = False
+        self._resting = False
+        """What was looked at last is in force, and the loop waits for something else."""
         self._woken = anyio.Event()
         self._moved = anyio.Event()
         self._tried = -1
@@ -122,28 +124,37 @@ class PlaneLoop(Generic[T]):
                 else:
                     gap = max(GAP, REST * (anyio.current_time() - began))
                     pause = await self._bring(derived, seen)
-                self._tried = seen
-                self._moved.set()
-                self._moved = anyio.Event()
+                self._tell_tried(seen)
+                self._resting = not self.failing
                 with anyio.move_on_after(pause):
                     await self._woken.wait()
+                self._resting = False
                 await anyio.sleep(max(0.0, began + gap - anyio.current_time()))
 
     def _look(self, picture: Picture) -> Derived[T]:
-        """What the picture means; the same as last time when it is made of the same, and it is not time to look."""
-        parts, last = self._plane.made_of(picture), self._derived
-        same = len(parts) == len(self._parts) and all(a is b for a, b in zip(parts, self._parts, strict=True))
-        if last is not None and same and (last.wake_at is None or anyio.current_time() < last.wake_at):
+        """What the picture means."""
+        parts = self._plane.made_of(picture)
+        if (last := self._derived) is not None and self._holds(last, parts):
             return last
         self._derived = None
         self._derived, self._parts = self._plane.derive(picture), parts
         return self._derived
 
+    def _holds(self, derived: Derived[T], parts: Parts) -> bool:
+        """It is the same as last time: the picture is made of the same, and it is not time to look."""
+        same = len(parts) == len(self._parts) and all(a is b for a, b in zip(parts, self._parts, strict=True))
+        return same and (derived.wake_at is None or anyio.current_time() < derived.wake_at)
+
     async def _follow(self, seen: int) -> None:
-        """Whatever moves in the store after `seen` wakes the loop."""
+        """Whatever moves in the store after `seen` wakes the loop, but what no table of it is made of."""
         while True:
             seen = await self._view.moved(seen)
-            self._woken.set()
+            last = self._derived if self._resting and not self._woken.is_set() else None
+            if last is not None and self._holds(last, self._plane.made_of(self._view.picture())):
+                self.revision = seen
+                self._tell_tried(seen)
+            else:
+                self._woken.set()
 
     async def without(self, instance_id: str, revision: int) -> None:
         """Returns once a table of `revision` or later is in force, and the instance is not in it."""
@@ -183,6 +194,11 @@ class PlaneLoop(Generic[T]):
         self._trouble(troubles)
         self.table, self._members, self.revision = derived.table, derived.members, revision
         return pause
+
+    def _tell_tried(self, revision: int) -> None:
+        self._tried = revision
+        self._moved.set()
+        self._moved = anyio.Event()
 
     def _refused_for(self, troubles: tuple[Trouble, ...], pause: float | None) -> float:
         """Soon again at first, ever later as long as it is the same."""

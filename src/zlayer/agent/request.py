@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from zlayer.image.contract import ImageConfig
+from zlayer.image.contract import Image, ImageConfig
 from zlayer.model.errors import Invalid
 from zlayer.model.instance import ONE_OFF, Instance
 from zlayer.runtime.contract import CreateRequest, MountPoint
@@ -14,7 +14,7 @@ PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 def build(
     instance: Instance,
-    config: ImageConfig,
+    image: Image,
     *,
     directory: Path,
     rootfs: Path,
@@ -22,11 +22,12 @@ def build(
     mounts: tuple[MountPoint, ...],
 ) -> CreateRequest:
     """`Invalid` when neither the spec nor the image names a command."""
-    spec = instance.spec
+    spec, config = instance.spec, image.config
     return CreateRequest(
         id=instance.id,
         directory=directory,
         rootfs=rootfs,
+        content=image.digest,
         argv=command(instance, config),
         env=environment(instance, config),
         cwd=spec.workdir or config.workdir or "/",

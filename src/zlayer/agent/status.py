@@ -2,13 +2,15 @@
 
 An instance that changes three times while one commit is under way is written once, with its last state; an outage of
 the store delays what others see and never a step of the machine. What nobody waits for (a container is being made,
-an event) lingers a moment, and mostly goes with what somebody does.
+an event) lingers a moment, and mostly goes with what somebody does. In a storm commits keep a distance: everybody who
+looks at the store looks once per commit, at everything.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 import anyio
 import structlog
@@ -20,6 +22,7 @@ from zlayer.model.errors import Conflict, ZlayerError
 from zlayer.model.instance import Event, Health, Instance, InstanceStatus, Node, State
 from zlayer.plan.backoff import delay
 from zlayer.plan.lifecycle import Stage
+from zlayer.plan.pace import Pace
 from zlayer.store.contract import Store
 from zlayer.store.documents import encode
 
@@ -71,7 +74,11 @@ def status_of(instance: Instance, record: Record, mood: Mood, *, node: str, runt
 
 
 LINGER = 0.05
-"""Seconds that what is not urgent waits for company."""
+"""Seconds that what nobody waits for waits for company."""
+GAP = 0.04
+"""Seconds between two commits of a storm, on average."""
+Haste = Literal["none", "soon", "now"]
+"""How a status is waited for: by nobody; by who goes on with it; by a client that has nothing else to do."""
 
 
 class StatusWriter:
@@ -83,47 +90,46 @@ class StatusWriter:
         self._pending: dict[str, bytes] = {}
         self._events: dict[str, bytes] = {}
         self._arrived = anyio.Event()
-        self._urgent = False
-        self._oldest: float | None = None
-        """When the first of what is queued came, by the event loop's clock."""
+        self._pace = Pace(GAP)
+        self._due_at: float | None = None
+        """When what is queued is to go, by the event loop's clock; None: nothing is."""
         self._sequence = 0
         self._given = 0
         self._durable = 0
         self._progress = anyio.Event()
 
-    def put(self, status: InstanceStatus, *, urgent: bool = True) -> int:
+    def put(self, status: InstanceStatus, haste: Haste = "soon") -> int:
         """Queue a status; its number, for `committed`."""
         self._pending[keys.status(status.id)] = encode(status)
-        return self._take(urgent=urgent)
+        return self._take(haste)
 
     def register(self, node: Node) -> None:
         """Queue this node's document: a full disk must not keep a daemon from adopting what runs."""
         self._pending[keys.node(node.id)] = encode(node)
-        self._take(urgent=True)
+        self._take("now")
 
     async def committed(self, number: int) -> None:
         """Returns once the store has what was put under that number, or something newer of the same instance."""
         while self._durable < number:
-            self._hurry()
+            self._due("soon")
             await self._progress.wait()
 
     async def flush(self) -> None:
         """Returns once the store has everything that was queued so far."""
+        self._due("now")
         await self.committed(self._given)
 
-    def _take(self, *, urgent: bool) -> int:
+    def _take(self, haste: Haste) -> int:
         self._given += 1
-        if self._oldest is None:
-            self._oldest = anyio.current_time()
-        if urgent:
-            self._hurry()
-        else:
-            self._arrived.set()
+        self._due(haste)
         return self._given
 
-    def _hurry(self) -> None:
-        self._urgent = True
-        self._arrived.set()
+    def _due(self, haste: Haste) -> None:
+        now = anyio.current_time()
+        at = {"none": now + LINGER, "soon": self._pace.next(now), "now": now}[haste]
+        if self._due_at is None or at < self._due_at:
+            self._due_at = at
+            self._arrived.set()
 
     def event(self, kind: str, instance: Instance, message: str, node: str) -> None:
         """Queue an event. Its key sorts by time; the sequence keeps two of one instant apart."""
@@ -137,13 +143,14 @@ class StatusWriter:
     def _keep(self, event: Event) -> None:
         self._sequence += 1
         self._events[f"{keys.EVENTS}{int(event.at * 1e6):020d}-{event.node}-{self._sequence}"] = encode(event)
-        self._take(urgent=False)
+        self._take("none")
 
     async def run(self) -> None:
         failures = 0
         while True:
-            await self._due()
-            self._urgent, self._oldest = False, None
+            await self._until_due()
+            self._pace.turn(anyio.current_time())
+            self._due_at = None
             batch, self._pending = self._pending, {}
             events, self._events = self._events, {}
             given = self._given
@@ -160,16 +167,11 @@ class StatusWriter:
                 log.warning("status.write_failed", error=error.message, hint=error.hint, failures=failures)
                 self._pending = {**batch, **self._pending}
                 self._events = {**events, **self._events}
-                self._oldest = anyio.current_time()
-                self._hurry()
+                self._due("now")
                 await anyio.sleep(delay(failures, "status", first=0.1, limit=5.0))
 
-    async def _due(self) -> None:
-        """Returns when something is urgent, or has waited long enough."""
-        while not self._urgent:
-            left = None if self._oldest is None else self._oldest + LINGER - anyio.current_time()
-            if left is not None and left <= 0:
-                return
-            with anyio.move_on_after(left):
-                await self._arrived.wait()
+    async def _until_due(self) -> None:
+        while self._due_at is None or (left := self._due_at - anyio.current_time()) > 0:
             self._arrived = anyio.Event()
+            with anyio.move_on_after(None if self._due_at is None else left):
+                await self._arrived.wait()

@@ -23,6 +23,7 @@ from zlayer.plan.actions import Admit, Change, Create, Wait, Want
 from zlayer.plan.backoff import delay
 from zlayer.plan.collect import KEEP_EVENTS, Collection, collect
 from zlayer.plan.ipam import one_off_networks
+from zlayer.plan.pace import Pace
 from zlayer.plan.placement import Ground, Place, place
 from zlayer.plan.ports import assign
 from zlayer.plan.rollout import decide
@@ -36,8 +37,9 @@ log = structlog.get_logger(__name__)
 LOOK_AGAIN = 30.0
 TRIM_EVERY = 60.0
 GAP = 0.02
-"""Seconds between two turns of a storm, on average."""
-BURST = 5.0
+"""Seconds between two turns of a storm, on average: a turn looks at everything, and one look does for many changes."""
+REST = 10
+"""How many times longer than a turn took the next one waits on average, if that is more."""
 
 
 @dataclass(slots=True)
@@ -69,8 +71,7 @@ class Controllers:
         self._events = 0
         self._view: View | None = None
         self._shared = view
-        self._credit = BURST
-        self._last_turn = 0.0
+        self._pace = Pace(GAP)
 
     async def run(self) -> None:
         async with sharing(self._shared, self._store) as view, anyio.create_task_group() as tasks:
@@ -79,7 +80,7 @@ class Controllers:
             failures = 0
             dirty: set[str] = set(view.picture().deployments)
             while True:
-                seen = view.revision
+                seen, began = view.revision, anyio.current_time()
                 dirty |= view.take_dirty() | self._due()
                 try:
                     moved = await self._turn(view, dirty)
@@ -93,20 +94,14 @@ class Controllers:
                     await anyio.sleep(delay(failures, "controllers", first=0.1, limit=5.0))
                     continue
                 dirty = set()
+                took = anyio.current_time() - began if moved is None else 0.0  # a commit is waiting, not looking
+                self._pace.turn(began, REST * took)
                 if moved is not None:
                     await view.reached(moved)
                 elif view.revision == seen:
                     with anyio.move_on_after(self._pause()):
                         await view.moved(seen)
-                await self._breathe()
-
-    async def _breathe(self) -> None:
-        """A turn looks at everything: in a storm of changes, one look for many. A few in a row wait for nothing."""
-        now = anyio.current_time()
-        self._credit = min(BURST, self._credit + (now - self._last_turn) / GAP) - 1
-        if self._credit < 0:
-            await anyio.sleep(-self._credit * GAP)
-        self._last_turn = now
+                await anyio.sleep_until(self._pace.next(anyio.current_time()))
 
     async def _trim(self) -> None:
         """Keep the events written last: by revision, for the clock they are named after may have gone back."""

@@ -19,6 +19,7 @@ from zlayer.network.netlink import (
     as_text,
     as_u32,
     attr,
+    attribute,
     attributes,
     nested,
     text_attr,
@@ -83,6 +84,11 @@ def as_link(payload: bytes) -> Link:
         mac=found.get(IFLA_ADDRESS, b"").hex(":"),
         group=as_u32(found[IFLA_GROUP]) if IFLA_GROUP in found else 0,
     )
+
+
+def name_in(payload: bytes) -> str:
+    """Of the link a notice is about. There are many, of fifty attributes each; the name comes first."""
+    return as_text(attribute(payload, IFLA_IFNAME, IFINFO.size) or b"")
 
 
 def get_link(netlink: Netlink, name: str) -> Link | None:

@@ -48,15 +48,22 @@ def nested(kind: int, *parts: bytes) -> bytes:
 
 def attributes(data: bytes, offset: int = 0) -> dict[int, bytes]:
     """Attribute type -> payload of the bytes from `offset` on. Truncated tails are ignored, as the kernel does."""
-    found: dict[int, bytes] = {}
+    return dict(_attributes(data, offset))
+
+
+def attribute(data: bytes, wanted: int, offset: int = 0) -> bytes | None:
+    """The payload of the first of one type; nothing after it is looked at."""
+    return next((payload for kind, payload in _attributes(data, offset) if kind == wanted), None)
+
+
+def _attributes(data: bytes, offset: int) -> Iterator[tuple[int, bytes]]:
     end = len(data)
     while offset + 4 <= end:
         size, kind = ATTRIBUTE.unpack_from(data, offset)
         if size < 4 or offset + size > end:
             break
-        found[kind & NLA_TYPE_MASK] = data[offset + 4 : offset + size]
+        yield kind & NLA_TYPE_MASK, data[offset + 4 : offset + size]
         offset += (size + 3) & ~3
-    return found
 
 
 def as_text(payload: bytes) -> str:

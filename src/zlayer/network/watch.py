@@ -27,7 +27,7 @@ RTMGRP_LINK, RTMGRP_IPV4_IFADDR, RTMGRP_IPV4_ROUTE, RTMGRP_IPV6_IFADDR, RTMGRP_I
 GROUPS = RTMGRP_LINK | RTMGRP_IPV4_IFADDR | RTMGRP_IPV4_ROUTE | RTMGRP_IPV6_IFADDR | RTMGRP_IPV6_ROUTE
 DATAGRAM = 65536
 BUFFER = 1 << 20
-LULL = 0.25
+LULL = 1.0
 """Seconds between something that happened to a veth and the look at it."""
 
 
@@ -38,7 +38,7 @@ class Watch:
         self.generations: set[int] = set()
         """Of the ruleset, at which our table was touched by somebody, since someone last took the set."""
         self._table = table
-        self._prefixes = (names.bridge_prefix(site.id), names.veth_prefix(site.id))
+        self._bridge, self._veth = names.bridge_prefix(site.id), names.veth_prefix(site.id)
         self._pools = [ip_network(pool) for pool in (site.pool, site.pool6) if pool]
         self._touched = False
         self._heard = asyncio.Event()
@@ -69,17 +69,14 @@ class Watch:
 
     def _routes(self) -> None:
         for kind, payload in self._read(self._sockets[0]):
-            if not self._concerns(kind, payload):
-                continue
-            if self._only_veth(kind, payload):
-                self._later()
-            else:
+            if kind in (links.RTM_NEWLINK, links.RTM_DELLINK):
+                name = links.name_in(payload)
+                if name.startswith(self._veth):
+                    self._later()
+                elif name.startswith(self._bridge):
+                    self._heard.set()
+            elif self._concerns(kind, payload):
                 self._heard.set()
-
-    def _only_veth(self, kind: int, payload: bytes) -> bool:
-        if kind not in (links.RTM_NEWLINK, links.RTM_DELLINK):
-            return False
-        return links.as_link(payload).name.startswith(self._prefixes[1])
 
     def _later(self) -> None:
         """Veths come and go with every container, mostly by our own doing: one look for many."""
@@ -92,8 +89,6 @@ class Watch:
 
     def _concerns(self, kind: int, payload: bytes) -> bool:
         match kind:
-            case links.RTM_NEWLINK | links.RTM_DELLINK:
-                return links.as_link(payload).name.startswith(self._prefixes)
             case inet.RTM_DELROUTE:
                 route = inet.as_route(payload)
                 return route is not None and self._inside(route.destination)

@@ -46,6 +46,7 @@ class CreateRequest:
     and nothing elsewhere that `remove` does not take away. `rootfs` is mounted and writable by the container.
     `user` is as in the image config (`uid`, `name`, `uid:gid`, `name:group`), resolved in the rootfs by the driver.
     `netns` is the path of a network namespace to join; None is the host's. `stop_signal` is a name such as SIGTERM.
+    `content` names what `rootfs` is a fresh copy of: with the same one, the same files are in it. Empty: unknown.
     """
 
     id: str
@@ -58,6 +59,7 @@ class CreateRequest:
     extra_groups: tuple[str, ...] = ()
     hostname: str = ""
     netns: Path | None = None
+    content: str = ""
     mounts: tuple[MountPoint, ...] = ()
     devices: tuple[Device, ...] = ()
     resources: Resources = Resources()

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from zlayer.agent import request, volumes
-from zlayer.image.contract import ImageConfig
+from zlayer.image.contract import Image, ImageConfig
+from zlayer.model.base import Bytes, Timestamp
 from zlayer.model.container import BindMount, TmpfsMount, VolumeMount
 from zlayer.model.errors import Invalid
 from zlayer.model.instance import Instance
@@ -73,13 +74,14 @@ def test_stop_signal_order() -> None:
 def test_the_request_carries_everything(tmp_path: Path) -> None:
     made = request.build(
         instance(network_mode="host", workdir="/w"),
-        CONFIG,
+        Image("app:1", "sha256:1", CONFIG, (), "linux/amd64", Bytes(0), Timestamp(0)),
         directory=tmp_path,
         rootfs=tmp_path / "r",
         netns=None,
         mounts=(),
     )
     assert (made.id, made.cwd, made.user, made.hostname) == ("shop-web-1-abc", "/w", "app", "")
+    assert made.content == "sha256:1"
 
 
 def test_volumes(tmp_path: Path) -> None:

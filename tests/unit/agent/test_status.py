@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 
 import anyio
+import anyio.lowlevel
 
-from zlayer.agent.status import LINGER, StatusWriter
+from zlayer.agent.status import GAP, LINGER, StatusWriter
 from zlayer.model import keys
 from zlayer.model.base import Timestamp
 from zlayer.model.instance import Instance, InstanceStatus, State
@@ -45,7 +46,7 @@ async def commits(store: MemoryStore) -> int:
 def test_steps_on_the_way_go_with_what_is_urgent() -> None:
     async def test(writer: StatusWriter, store: MemoryStore) -> None:
         before = await commits(store)
-        writer.put(at(State.PREPARING), urgent=False)
+        writer.put(at(State.PREPARING), "none")
         writer.event("instance.started", one(), "", "n1")
         await anyio.sleep(LINGER / 2)
         assert await commits(store) == before
@@ -61,7 +62,7 @@ def test_steps_on_the_way_go_with_what_is_urgent() -> None:
 def test_nothing_lingers_for_long() -> None:
     async def test(writer: StatusWriter, store: MemoryStore) -> None:
         for number in range(10):
-            writer.put(at(State.PREPARING, f"n{number}"), urgent=False)
+            writer.put(at(State.PREPARING, f"n{number}"), "none")
             await anyio.sleep(LINGER / 4)
         assert len((await store.list(keys.STATUS)).items) >= 5
         await anyio.sleep(LINGER * 2)
@@ -73,9 +74,34 @@ def test_nothing_lingers_for_long() -> None:
 def test_who_waits_is_not_kept_waiting() -> None:
     async def test(writer: StatusWriter, store: MemoryStore) -> None:
         began = anyio.current_time()
-        await writer.committed(writer.put(at(State.PREPARING), urgent=False))
+        await writer.committed(writer.put(at(State.PREPARING), "none"))
         writer.event("x", one(), "", "n1")
         await writer.flush()
         assert anyio.current_time() - began < LINGER / 2
+
+    writing(test)
+
+
+def test_in_a_storm_commits_keep_their_distance() -> None:
+    async def test(writer: StatusWriter, store: MemoryStore) -> None:
+        before, began = await commits(store), anyio.current_time()
+        for number in range(200):
+            writer.put(at(State.READY, f"n{number}"))
+            await anyio.sleep(GAP / 10)
+        await writer.flush()
+        assert len((await store.list(keys.STATUS)).items) == 200
+        assert await commits(store) - before <= (anyio.current_time() - began) / GAP + 6
+
+    writing(test)
+
+
+def test_a_client_does_not_wait_out_a_storm() -> None:
+    async def test(writer: StatusWriter, store: MemoryStore) -> None:
+        for number in range(20):
+            writer.put(at(State.READY, f"n{number}"))
+            await anyio.lowlevel.checkpoint()
+        began = anyio.current_time()
+        await writer.committed(writer.put(at(State.EXITED), "now"))
+        assert anyio.current_time() == began
 
     writing(test)

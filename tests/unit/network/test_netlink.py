@@ -17,6 +17,7 @@ from zlayer.network.netlink import (
     as_text,
     as_u32,
     attr,
+    attribute,
     attributes,
     nested,
     text_attr,
@@ -31,6 +32,8 @@ def test_attributes_come_back_as_they_were_packed(wanted: dict[int, bytes]) -> N
     packed = b"".join(attr(kind, payload) for kind, payload in wanted.items())
     assert len(packed) % 4 == 0
     assert attributes(packed) == wanted
+    assert [attribute(packed, kind) for kind in wanted] == list(wanted.values())
+    assert attribute(packed, 101) is None
 
 
 @given(st.binary(max_size=64))

@@ -14,6 +14,7 @@ from zlayer.runtime.oci.abi import runs_32_bit
 from zlayer.runtime.oci.capabilities import granted
 from zlayer.runtime.oci.cgroups.hierarchy import Hierarchies
 from zlayer.runtime.oci.devices import devices_of
+from zlayer.runtime.oci.known import Known
 from zlayer.runtime.oci.mounts import MASKED, READONLY, mounts_of
 from zlayer.runtime.oci.seccomp import profile
 from zlayer.runtime.oci.users import User, resolve
@@ -23,6 +24,7 @@ _VERSION = "1.0.2"
 """crun 1.8 refuses newer ones; nothing here needs more."""
 
 Section = dict[str, Any]  # Any: a section of a JSON document
+_users, _32_bit = Known[User](), Known[bool]()
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +51,8 @@ def config_of(request: CreateRequest, place: Place) -> Section:
 
 def process_of(request: CreateRequest) -> Section:
     """`process`: also the pattern for what `exec` runs."""
-    user = resolve(request.rootfs, request.user, request.extra_groups)
+    asked = (request.user, request.extra_groups)
+    user = _users.get(request.content, asked, lambda: resolve(request.rootfs, *asked))
     names = sorted(granted(request.cap_add, request.cap_drop, privileged=request.privileged))
     score = limits.oom_score_of(request.resources.oom_score_adj)
     return {
@@ -98,8 +101,8 @@ def _linux(request: CreateRequest, place: Place) -> Section:
         section["maskedPaths"], section["readonlyPaths"] = list(MASKED), list(READONLY)
         if request.seccomp == "default":
             names = granted(request.cap_add, request.cap_drop, privileged=False)
-            search = request.env.get("PATH", DEFAULT_PATH)
-            both = runs_32_bit(request.rootfs, request.argv[0], request.cwd or "/", search)
+            program = (request.argv[0], request.cwd or "/", request.env.get("PATH", DEFAULT_PATH))
+            both = _32_bit.get(request.content, program, lambda: runs_32_bit(request.rootfs, *program))
             if filters := profile(names, both_abis=both):
                 section["seccomp"] = filters
     return section

@@ -52,6 +52,8 @@ async def wait_exit(
     inotify: Inotify, layout: Layout, record: Record, hierarchies: Hierarchies, doubt: Doubt | None = None
 ) -> Exit:
     """Returns when it has ended. One removed meanwhile ended with an unknown code, if it was not seen in time."""
+    if exit_seen(layout) is not None and (known := exit_of(layout, record, hierarchies)) is not None:
+        return known
     try:
         # Of a deleted bundle only its parent tells: the monitor works in it, so it lives on without a name.
         with inotify.watch((layout.bundle, MOVED_TO), (layout.directory, MOVED_FROM | DELETE)) as changed:

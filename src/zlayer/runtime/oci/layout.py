@@ -17,6 +17,7 @@ from typing import Any
 
 from zlayer.model.errors import Corrupt
 from zlayer.runtime.contract import Handle
+from zlayer.runtime.oci import smallfiles
 from zlayer.runtime.oci.processes import Process
 
 BUNDLE, LOG = "bundle", "log"
@@ -137,7 +138,7 @@ def write_record(layout: Layout, record: Record) -> None:
 def read_record(layout: Layout) -> Record | None:
     """The record, or None when the container was never made or is removed. `Corrupt` when it cannot be read."""
     try:
-        text = layout.record.read_bytes()
+        text = smallfiles.read(layout.record)
     except (FileNotFoundError, NotADirectoryError):
         return None
     try:
@@ -151,14 +152,14 @@ def read_record(layout: Layout) -> Record | None:
 def write_whole(path: Path, text: str) -> None:
     """Replace a file by a rename."""
     draft = path.with_name(path.name + ".new")
-    draft.write_text(text)
+    smallfiles.write(draft, text.encode())
     draft.rename(path)
 
 
 def read_number(path: Path) -> int | None:
     """A file that holds one decimal number; None when it is not there or not written yet."""
     try:
-        return int(path.read_text())
+        return int(smallfiles.read(path))
     except (FileNotFoundError, NotADirectoryError, ValueError):
         return None
 

@@ -12,7 +12,7 @@ import anyio
 from zlayer.model.base import Timestamp
 from zlayer.model.errors import Failed
 from zlayer.runtime.contract import CreateRequest, Handle
-from zlayer.runtime.oci import conmon
+from zlayer.runtime.oci import conmon, smallfiles
 from zlayer.runtime.oci.cgroups.apart import set_apart
 from zlayer.runtime.oci.config import Place, config_of
 from zlayer.runtime.oci.layout import Layout, Record, boot_id, read_number, read_record, write_record
@@ -44,7 +44,7 @@ class Maker:
         config = config_of(request, Place(self.site.cgroup_of(request.id), self.site.hierarchies))
         await clear(self.site, layout, request.id)
         layout.prepare()
-        layout.config.write_text(json.dumps(config))
+        smallfiles.write(layout.config, json.dumps(config).encode())
         try:
             with locked(layout) as lock:
                 return await self._create(request, layout, lock)

@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from zlayer.runtime.oci import smallfiles
+
 _DEAD = "ZXx"
 _NO_PROCESS = (errno.ESRCH, errno.EINVAL)
 """EINVAL: no pid at all, or one that has become a thread's (pidfd_open(2))."""
@@ -119,7 +121,7 @@ def _stat(pid: int) -> tuple[str, int] | None:
 def _fields(pid: int) -> list[bytes]:
     """/proc/PID/stat from the state on. The command name may hold spaces and parentheses: split after the last one."""
     try:
-        text = Path(f"/proc/{pid}/stat").read_bytes()
+        text = smallfiles.read(f"/proc/{pid}/stat")
     except (FileNotFoundError, ProcessLookupError):
         return []
     return text[text.rindex(b")") + 2 :].split()
