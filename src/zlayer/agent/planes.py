@@ -71,7 +71,8 @@ def of_deployments(picture: Picture) -> Parts:
 class Plane(Generic[T]):
     """`derive` is pure but for the clock; `apply` returns when the table is in force. `disturbed` returns when
     somebody else has changed what was applied. While `made_of` gives the same objects, nothing is derived anew.
-    `concerned` are those whom nothing in force at all concerns."""
+    `concerned` are those whom nothing in force at all concerns. `lasting`: seconds for which people go on by what a
+    table told them, after there is a newer one."""
 
     name: str
     derive: Callable[[Picture], Derived[T]]
@@ -79,6 +80,7 @@ class Plane(Generic[T]):
     disturbed: Callable[[], Awaitable[None]] | None = None
     made_of: Callable[[Picture], Parts] = of_deployments
     concerned: Callable[[T], Iterable[str]] = lambda _: ()
+    lasting: float = 0.0
 
 
 class PlaneLoop(Generic[T]):
@@ -94,6 +96,10 @@ class PlaneLoop(Generic[T]):
         self.table: T | None = None
         self._plane, self._view, self._tell = plane, view, tell
         self._members: frozenset[str] = frozenset()
+        self._until: dict[str, float] = {}
+        """Of those that left lately: until when somebody may go by a table they were in."""
+        self._unknown_until = 0.0
+        """The same of those that left before our first table."""
         self._spoiled = False
         self._resting = False
         """What was looked at last is in force, and the loop waits for something else."""
@@ -161,6 +167,10 @@ class PlaneLoop(Generic[T]):
         while self.revision < revision or instance_id in self._members:
             await self._moved.wait()
 
+    async def outlasted(self, instance_id: str) -> None:
+        """Returns once nobody goes any more by a table that had the instance, if it is in none now."""
+        await anyio.sleep_until(self._until.get(instance_id, self._unknown_until))
+
     async def reached(self, revision: int) -> None:
         """Returns once a table of `revision` or later is in force."""
         while self.revision < revision:
@@ -192,8 +202,19 @@ class PlaneLoop(Generic[T]):
         else:
             pause = self._refused_for(troubles, pause)
         self._trouble(troubles)
+        self._remember(derived.members)
         self.table, self._members, self.revision = derived.table, derived.members, revision
         return pause
+
+    def _remember(self, members: frozenset[str]) -> None:
+        """Who is no longer a member was told to somebody until now."""
+        if not self._plane.lasting:
+            return
+        now = anyio.current_time()
+        if self.table is None:
+            self._unknown_until = now + self._plane.lasting
+        self._until = {key: at for key, at in self._until.items() if at > now}
+        self._until |= dict.fromkeys(self._members - members, now + self._plane.lasting)
 
     def _tell_tried(self, revision: int) -> None:
         self._tried = revision

@@ -11,7 +11,8 @@ from zlayer.model.container import CommandCheck, Health, HttpCheck, TcpCheck
 from zlayer.model.errors import ZlayerError
 from zlayer.runtime.contract import ExecRequest, FullRuntime, Handle
 
-_EAGER = 0.1
+_EAGER, _EAGER_INSIDE = 0.02, 0.1
+"""Seconds between the first two probes: from the node, and of a command, which is a process each."""
 _OUTPUT = 512
 
 
@@ -41,7 +42,8 @@ async def watch(health: Health, target: Target, runtime: FullRuntime) -> AsyncIt
     began = anyio.current_time()
     verdict: bool | None = None
     failures = 0
-    pause = min(_EAGER, health.interval)
+    eager = _EAGER_INSIDE if isinstance(health.check, CommandCheck) else _EAGER
+    pause = min(eager, health.interval)
     while True:
         answer = await check(health, target, runtime)
         if answer.ok:

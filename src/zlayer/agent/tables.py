@@ -24,7 +24,7 @@ from zlayer.plan.admission import admission, held
 from zlayer.plan.ipam import usable
 from zlayer.plan.needs import table_certificates
 from zlayer.plan.routes import ONLY_HERE, Certificates, Piece, pieces, table
-from zlayer.plan.zone import Door, Names, names, zone
+from zlayer.plan.zone import TTL, Door, Names, names, zone
 from zlayer.proxy.contract import Proxy
 from zlayer.store.view import Picture
 
@@ -143,7 +143,7 @@ def names_plane(node: Node, server: NameServer, upstreams: Callable[[], tuple[st
     def concerned(made: Zone) -> list[str]:
         return [view.network for view in made.views]
 
-    return Plane("names", derive, server.apply, made_of=made_of, concerned=concerned)
+    return Plane("names", derive, server.apply, made_of=made_of, concerned=concerned, lasting=TTL)
 
 
 def _names(deployment: Deployment, group: Mapping[str, Seen] | None, home: Home | None) -> Names:

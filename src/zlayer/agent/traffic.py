@@ -1,4 +1,4 @@
-"""How a node's traffic follows the store, and how an instance leaves it: unlisted, confirmed, drained."""
+"""How a node's traffic follows the store, and how an instance leaves it: unlisted, confirmed, forgotten, drained."""
 
 from __future__ import annotations
 
@@ -77,6 +77,9 @@ class Traffic:
             log.warning("withdraw.unconfirmed", instance=instance.id, planes=failing)
         patience = self._patience(instance)
         with anyio.move_on_after(patience) as given:
+            if not self._all_ends(instance):
+                for plane in self.planes:
+                    await plane.outlasted(instance.id)
             await self._drain.empty(instance.id)
         if given.cancelled_caught:
             log.info("withdraw.cut", instance=instance.id, after=patience)
@@ -89,6 +92,12 @@ class Traffic:
                 return self._view.revision
             await self._view.moved(self._view.revision)
 
+    def _all_ends(self, instance: Instance) -> bool:
+        """Its whole service ends with it: whoever comes late finds no other either."""
+        deployment = self._view.picture().deployments.get(instance.deployment)
+        service = deployment.services.get(instance.service) if deployment is not None else None
+        return deployment is None or service is None or deployment.desired != "running" or service.stopped
+
     def _patience(self, instance: Instance) -> Seconds:
         """The service's `update.drain`; no longer than the grace where all of it ends, or where a user gave one."""
         deployment = self._view.picture().deployments.get(instance.deployment)
@@ -97,6 +106,6 @@ class Traffic:
             return instance.stop_grace
         if service is None or deployment is None:
             return instance.spec.stop_grace
-        if deployment.desired != "running" or service.stopped:
+        if self._all_ends(instance):
             return Seconds(min(service.update.drain, instance.spec.stop_grace))
         return service.update.drain

@@ -27,7 +27,7 @@ class Zone:
 
     revision: int = field(default=0, compare=False)
     domain: str = "service.local"
-    ttl: int = 5
+    ttl: int = 1
     """Seconds."""
     upstreams: tuple[str, ...] = ()
     """The host's resolvers, asked in turn; empty: other names are refused (SERVFAIL)."""

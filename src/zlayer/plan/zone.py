@@ -14,7 +14,8 @@ from zlayer.model.zone import View, Zone
 from zlayer.plan.seen import Seen
 
 DOMAIN = "service.local"
-TTL = 5
+TTL = 1
+"""Seconds an answer may be kept. A replica that leaves waits for it, so an update is no slower than it must be."""
 Address6 = Callable[[str], str | None]
 """The IPv6 address that goes with a replica's IPv4 address, None without."""
 

@@ -19,6 +19,7 @@ from zlayer.testing.builders import container, deployment, service
 from zlayer.testing.clock import run
 
 Names = tuple[str, ...]
+LASTING = 5.0
 
 
 @dataclass
@@ -55,7 +56,14 @@ def follow(test: Callable[[Applied, PlaneLoop[Names], MemoryStore], Awaitable[No
     async def body() -> None:
         applied = Applied()
         async with MemoryStore() as store, View(store) as view, anyio.create_task_group() as tasks:
-            plane = Plane("routes", applied.derive, applied.apply, applied.disturbed, concerned=lambda names: names)
+            plane = Plane(
+                "routes",
+                applied.derive,
+                applied.apply,
+                applied.disturbed,
+                concerned=lambda names: names,
+                lasting=LASTING,
+            )
             loop = PlaneLoop(plane, view, lambda kind, message: applied.told.append((kind, message)))
             tasks.start_soon(loop.run)
             await test(applied, loop, store)
@@ -140,6 +148,29 @@ def test_without_waits_for_the_table_that_lacks_it() -> None:
         revision = await store.commit(deletes=[keys.deployment("shop")])
         await loop.without("shop", revision)
         assert applied.tables[-1] == ()
+
+    follow(test)
+
+
+def test_who_left_is_remembered_as_long_as_what_was_told_lasts() -> None:
+    async def test(applied: Applied, loop: PlaneLoop[Names], store: MemoryStore) -> None:
+        began = anyio.current_time()
+        await loop.outlasted("nobody")
+        assert anyio.current_time() == began
+        await loop.reached(await put(store, "shop"))
+        await loop.outlasted("nobody, and unknown what an earlier daemon told")
+        first = anyio.current_time()
+        assert first - began <= LASTING + 1
+        await loop.outlasted("shop")
+        assert anyio.current_time() == first, "it never left"
+        await anyio.sleep(10)
+        left = await store.commit(deletes=[keys.deployment("shop")])
+        await loop.without("shop", left)
+        gone = anyio.current_time()
+        await loop.outlasted("shop")
+        assert anyio.current_time() == gone + LASTING
+        await loop.outlasted("shop")
+        assert anyio.current_time() == gone + LASTING
 
     follow(test)
 

@@ -49,7 +49,7 @@ class Site:
         return anyio.current_time() - began
 
 
-def on_site(test: Callable[[Site], Awaitable[None]], wanted: Deployment | None = None) -> None:
+def on_site(test: Callable[[Site], Awaitable[None]], wanted: Deployment | None = None, lasting: float = 0.0) -> None:
     async def body() -> None:
         load: dict[str, int] = {}
         broken = [False]
@@ -69,7 +69,7 @@ def on_site(test: Callable[[Site], Awaitable[None]], wanted: Deployment | None =
             return {key: load.get(key, 0) for key in ids}
 
         async with MemoryStore() as store, View(store) as view, anyio.create_task_group() as tasks:
-            plane = Plane("routes", derive, apply, concerned=lambda _: ["shop/web", "shopping/web"])
+            plane = Plane("routes", derive, apply, concerned=lambda _: ["shop/web", "shopping/web"], lasting=lasting)
             traffic = Traffic(view, [plane], Drain(count))
             site = Site(store, traffic, load, broken, applied)
             document = wanted or deployment(web=service(update=Update(drain=Seconds(30))))
@@ -107,6 +107,29 @@ def test_requests_under_way_are_waited_for() -> None:
             assert 10 <= await site.leave() < 11
 
     on_site(test)
+
+
+def test_it_leaves_when_nobody_goes_by_an_old_answer_any_more() -> None:
+    async def test(site: Site) -> None:
+        assert 5 <= await site.leave() < 6
+
+    on_site(test, lasting=5.0)
+
+
+def test_who_hurries_does_not_wait_for_old_answers() -> None:
+    async def test(site: Site) -> None:
+        assert 2 <= await site.leave(stop_grace=Seconds(2)) < 3
+
+    on_site(test, lasting=5.0)
+
+
+def test_where_all_of_it_ends_old_answers_do_not_matter() -> None:
+    async def test(site: Site) -> None:
+        gone = deployment(web=service(update=Update(drain=Seconds(30)))).model_copy(update={"desired": "removed"})
+        await site.store.commit({keys.deployment("shop"): encode(gone)})
+        assert await site.leave() < 1
+
+    on_site(test, lasting=5.0)
 
 
 @pytest.mark.parametrize(("given", "patience"), [(None, 30), (Seconds(3), 3)])
