@@ -4,7 +4,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-ENGINES="runc conmon haproxy libnftables1 nftables iproute2 ca-certificates"
+ENGINES="crun runc conmon haproxy libnftables1 nftables iproute2 ca-certificates"
 TESTING="docker-registry busybox-static mmdebstrap skopeo pebble"
 
 missing() {
@@ -32,7 +32,7 @@ if command -v dpkg-query >/dev/null && command -v apt-get >/dev/null; then
         fi
     fi
 else
-    echo "setup: not a Debian system; please install: runc (or crun), conmon, haproxy, libnftables" >&2
+    echo "setup: not a Debian system; please install: crun (or runc), conmon, haproxy, libnftables" >&2
 fi
 
 find_python() {

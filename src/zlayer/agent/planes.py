@@ -15,6 +15,7 @@ import structlog
 
 from zlayer.model.errors import Conflict, Invalid, ZlayerError
 from zlayer.plan.backoff import delay
+from zlayer.plan.pace import Pace
 from zlayer.store.view import Picture, View
 
 log = structlog.get_logger(__name__)
@@ -24,10 +25,10 @@ AGAIN = 5.0
 """Seconds at most until a part that was refused (an address in use) is tried again."""
 SOON = 0.25
 """Seconds until it is tried for the second time: what has it may be a part of ours that is just giving it up."""
-GAP = 0.005
-"""Seconds between two looks in a storm: one table for many changes."""
-REST = 4
-"""How many times longer than a look takes the next one waits: with many instances looks are dear, and fewer."""
+GAP, MOST = 0.02, 0.1
+"""Seconds between two tables in a storm, at least and at most: one for many changes. The first few wait for nothing."""
+REST = 10
+"""How many times longer than one took, engine included, the next one waits, within those."""
 Tell = Callable[[str, str], None]
 """Kind and message of an event of this node."""
 
@@ -103,6 +104,7 @@ class PlaneLoop(Generic[T]):
         self._spoiled = False
         self._resting = False
         """What was looked at last is in force, and the loop waits for something else."""
+        self._pace = Pace(GAP)
         self._woken = anyio.Event()
         self._moved = anyio.Event()
         self._tried = -1
@@ -126,16 +128,15 @@ class PlaneLoop(Generic[T]):
                 except Exception as error:
                     log.exception("traffic.defect", plane=self.name, error=str(error))
                     pause: float | None = self._failed(str(error))
-                    gap = GAP
                 else:
-                    gap = max(GAP, REST * (anyio.current_time() - began))
                     pause = await self._bring(derived, seen)
+                self._pace.turn(began, min(MOST, REST * (anyio.current_time() - began)))
                 self._tell_tried(seen)
                 self._resting = not self.failing
                 with anyio.move_on_after(pause):
                     await self._woken.wait()
                 self._resting = False
-                await anyio.sleep(max(0.0, began + gap - anyio.current_time()))
+                await anyio.sleep_until(self._pace.next(anyio.current_time()))
 
     def _look(self, picture: Picture) -> Derived[T]:
         """What the picture means."""

@@ -13,9 +13,9 @@ from zlayer.model.base import Timestamp
 from zlayer.model.errors import NotFound
 
 PACE = 0.05
-"""Seconds between two summaries at least: a person sees no more, and each one looks at every instance."""
-
-
+"""Seconds between two summaries at least: a person sees no more."""
+REST = 20
+"""How many times longer than a summary took the next one waits, if that is more: each one looks at every instance."""
 CARRIED_WITHIN = 10.0
 """Seconds that a summary waits at most for traffic to go by it."""
 
@@ -36,9 +36,10 @@ def follow_deployment(api: Services, name: str, since: Timestamp | None = None) 
 async def _summaries(api: Services, name: str, emit: Emit) -> None:
     last: object = None
     while True:
-        revision = api.views.revision
+        revision, began = api.views.revision, anyio.current_time()
         try:
             summary = api.views.deployment(name)
+            took = anyio.current_time() - began
             if summary != last and summary["status"] == "running":
                 await _carried(api, revision)
                 summary |= {"trouble": api.views.deployment(name)["trouble"]}
@@ -48,7 +49,7 @@ async def _summaries(api: Services, name: str, emit: Emit) -> None:
             last = summary
             await emit(("status", "", summary))
         await api.views.changed(revision)
-        await anyio.sleep(PACE)
+        await anyio.sleep(max(PACE, REST * took))
 
 
 async def _carried(api: Services, revision: int) -> None:
