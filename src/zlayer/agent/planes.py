@@ -108,6 +108,8 @@ class PlaneLoop(Generic[T]):
         self._woken = anyio.Event()
         self._moved = anyio.Event()
         self._tried = -1
+        self._begun = self._done = 0
+        """Tries, by number."""
         self._failures = 0
         self._parts: Parts = ()
         self._derived: Derived[T] | None = None
@@ -121,6 +123,7 @@ class PlaneLoop(Generic[T]):
             tasks.start_soon(self._follow, self._view.revision)
             while True:
                 self._woken = anyio.Event()
+                self._begun += 1
                 seen = self._view.revision
                 began = anyio.current_time()
                 try:
@@ -131,6 +134,7 @@ class PlaneLoop(Generic[T]):
                 else:
                     pause = await self._bring(derived, seen)
                 self._pace.turn(began, min(MOST, REST * (anyio.current_time() - began)))
+                self._done = self._begun
                 self._tell_tried(seen)
                 self._resting = not self.failing
                 with anyio.move_on_after(pause):
@@ -178,7 +182,12 @@ class PlaneLoop(Generic[T]):
             await self._moved.wait()
 
     async def settled(self, revision: int) -> None:
-        """As `reached`, or once that was tried and is failing."""
+        """As `reached`, or once that was tried and is failing; what was failing already is tried once more first."""
+        if self.failing:
+            fresh = self._begun + 1
+            self._woken.set()
+            while self._done < fresh:
+                await self._moved.wait()
         while self._tried < revision:
             await self._moved.wait()
 

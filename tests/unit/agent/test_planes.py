@@ -247,6 +247,22 @@ def test_settled_waits_for_the_try_also_where_it_is_failing_already() -> None:
     follow(test)
 
 
+def test_who_asks_again_hears_what_is_so_now() -> None:
+    async def test(applied: Applied, loop: PlaneLoop[Names], store: MemoryStore) -> None:
+        applied.refuse = [Conflict("port 80 is taken")] * 50
+        revision = await put(store, "shop")
+        await loop.settled(revision)
+        await anyio.sleep(30)
+        assert loop.failing
+        applied.refuse = []
+        asked = anyio.current_time()
+        await loop.settled(revision)
+        assert loop.failing == ""
+        assert anyio.current_time() - asked < 0.5
+
+    follow(test)
+
+
 def test_what_somebody_else_changed_is_applied_again() -> None:
     async def test(applied: Applied, loop: PlaneLoop[Names], store: MemoryStore) -> None:
         await anyio.sleep(1)
