@@ -104,7 +104,7 @@ class PlaneLoop(Generic[T]):
         self._spoiled = False
         self._resting = False
         """What was looked at last is in force, and the loop waits for something else."""
-        self._pace = Pace(GAP)
+        self._pace = Pace(GAP, burst=11)
         self._woken = anyio.Event()
         self._moved = anyio.Event()
         self._tried = -1

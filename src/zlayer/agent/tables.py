@@ -6,11 +6,11 @@ answer": a change in one of 200 deployments costs a look at that one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from zlayer.agent.planes import Derived, Parts, Plane, Trouble, of_deployments
+from zlayer.agent.planes import Derived, Parts, Plane, Trouble
 from zlayer.model.addressing import address6, gateway
 from zlayer.model.fabric import Subnet
 from zlayer.model.instance import Deployment, Node
@@ -23,7 +23,7 @@ from zlayer.network.dns.contract import NameServer
 from zlayer.plan.admission import admission, held
 from zlayer.plan.ipam import usable
 from zlayer.plan.needs import table_certificates
-from zlayer.plan.routes import ONLY_HERE, Certificates, Piece, pieces, table
+from zlayer.plan.routes import ONLY_HERE, Certificates, Piece, pieces, service_pieces, serving, table
 from zlayer.plan.zone import TTL, Door, Names, names, zone
 from zlayer.proxy.contract import Proxy
 from zlayer.store.view import Picture
@@ -48,13 +48,58 @@ class Kept(Generic[T]):
 
     def get(self, name: str, made_of: tuple[object, ...], make: Callable[[], T]) -> T:
         known = self._known.get(name)
-        if known is None or any(a is not b for a, b in zip(known[0], made_of, strict=True)):
+        if known is None or not _same(known[0], made_of):
             known = self._known[name] = (made_of, make())
         return known[1]
 
     def only(self, present: Mapping[str, object]) -> None:
         for name in self._known.keys() - present.keys():
             del self._known[name]
+
+
+def _same(ones: tuple[object, ...], others: tuple[object, ...]) -> bool:
+    return len(ones) == len(others) and all(a is b for a, b in zip(ones, others, strict=True))
+
+
+Group = Mapping[str, Seen]
+
+
+class Serving:
+    """Of each deployment the instances that are ready: the same object for as long as they, and all that tables say of
+    them, are the same. Most of what happens to instances (they are prepared, they end) changes no table."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, tuple[Group, Group]] = {}
+
+    def of(self, picture: Picture) -> dict[str, Group]:
+        found = {}
+        for name, deployment in picture.deployments.items():
+            if (group := picture.instances.get(name)) is not None:
+                # the weights of a canary depend on more than who is ready
+                found[name] = group if deployment.rollout.canaries else self._ready(name, group)
+        self._known = {name: known for name, known in self._known.items() if name in found}
+        return found
+
+    def _ready(self, name: str, group: Group) -> Group:
+        known = self._known.get(name)
+        if known is not None and known[0] is group:
+            return known[1]
+        ready: Group = {key: one for key, one in group.items() if one.ready}
+        if known is not None and _alike(known[1], ready):
+            ready = known[1]
+        self._known[name] = (group, ready)
+        return ready
+
+
+def _alike(ones: Group, others: Group) -> bool:
+    return ones.keys() == others.keys() and all(
+        one is (other := others[key]) or (one.instance is other.instance and _address(one) == _address(other))
+        for key, one in ones.items()
+    )
+
+
+def _address(one: Seen) -> str | None:
+    return one.status.address if one.status is not None else None
 
 
 class Homes:
@@ -79,28 +124,31 @@ class Homes:
         return found
 
 
-def ready_ids(picture: Picture) -> frozenset[str]:
+def ready_ids(groups: Iterable[Group]) -> frozenset[str]:
     """Instances that any table may send somebody to."""
-    return frozenset(
-        key for group in picture.instances.values() for key, one in group.items() if one.ready and one.live
-    )
+    return frozenset(key for group in groups for key, one in group.items() if one.ready and one.live)
 
 
 def routes_plane(node: Node, proxy: Proxy, unseal: Unseal, acme_port: int) -> Plane[RouteTable]:
-    homes, kept, chosen = Homes(node), Kept[tuple[Piece, ...]](), Kept[tuple[Certificates, tuple[str, ...]]]()
+    homes, ready = Homes(node), Serving()
+    kept, chosen = Kept[tuple[Piece, ...]](), Kept[tuple[Certificates, tuple[str, ...]]]()
+    services: dict[str, Kept[tuple[Piece, ...]]] = {}
 
     def derive(picture: Picture) -> Derived[RouteTable]:
-        here = homes.of(picture)
+        here, groups = homes.of(picture), ready.of(picture)
         wanted = {
             name: one
             for name, one in picture.deployments.items()
             if one.desired == "running" and any(service.endpoints for service in one.services.values())
         }
         kept.only(wanted)
+        for gone in services.keys() - wanted.keys():
+            del services[gone]
         parts = []
         for name, one in wanted.items():
-            group, home = picture.instances.get(name), here.get(name)
-            parts.append(kept.get(name, (one, group, home), lambda: _pieces(one, group, home)))  # noqa: B023 - at once
+            group, home = groups.get(name), here.get(name)
+            mine = services.setdefault(name, Kept())
+            parts.append(kept.get(name, (one, group, home), lambda: _pieces(one, group, home, mine)))  # noqa: B023
         certificates, faults = chosen.get(
             "", (picture.deployments, picture.certificates, picture.orders), lambda: _certificates(picture)
         )
@@ -112,33 +160,57 @@ def routes_plane(node: Node, proxy: Proxy, unseal: Unseal, acme_port: int) -> Pl
     def _certificates(picture: Picture) -> tuple[Certificates, tuple[str, ...]]:
         return table_certificates(picture.deployments.values(), picture.certificates, picture.orders, unseal, acme_port)
 
-    return Plane("routes", derive, proxy.apply, concerned=_served)
+    def made_of(picture: Picture) -> Parts:
+        return (*_own(picture), *ready.of(picture).values())
+
+    return Plane("routes", derive, proxy.apply, made_of=made_of, concerned=_served)
+
+
+def _own(picture: Picture) -> Parts:
+    return (picture.deployments, picture.networks, picture.certificates, picture.orders)
 
 
 def _served(routes: RouteTable) -> list[str]:
     return sorted({route.owner for listener in routes.listeners for route in listener.routes})
 
 
-def _pieces(deployment: Deployment, group: Mapping[str, Seen] | None, home: Home | None) -> tuple[Piece, ...]:
+def _pieces(
+    deployment: Deployment, group: Group | None, home: Home | None, kept: Kept[tuple[Piece, ...]]
+) -> tuple[Piece, ...]:
+    """`plan.routes.pieces`, a service at a time: those of which nothing has changed are as they were."""
     seen = list(group.values()) if group else []
-    return pieces(deployment, seen, home.listen if home else ONLY_HERE, admission(deployment, seen))
+    listen, admitted = home.listen if home else ONLY_HERE, admission(deployment, seen)
+    if admitted.weights:
+        return pieces(deployment, seen, listen, admitted)
+    ready = serving(seen, admitted.held)
+    kept.only(deployment.services)
+    made: list[Piece] = []
+    for name, service in deployment.services.items():
+        if service.endpoints:
+            replicas = ready.get(name, ())
+
+            def make() -> tuple[Piece, ...]:
+                return service_pieces(f"{deployment.name}/{name}", service, replicas, listen)  # noqa: B023 - at once
+
+            made += kept.get(name, (service, home, *replicas), make)
+    return tuple(made)
 
 
 def names_plane(node: Node, server: NameServer, upstreams: Callable[[], tuple[str, ...]]) -> Plane[Zone]:
-    homes, kept = Homes(node), Kept[Names]()
+    homes, ready, kept = Homes(node), Serving(), Kept[Names]()
 
     def derive(picture: Picture) -> Derived[Zone]:
-        here = homes.of(picture)
+        here, groups = homes.of(picture), ready.of(picture)
         kept.only(picture.deployments)
         known = {}
         for name, one in picture.deployments.items():
-            group, home = picture.instances.get(name), here.get(name)
+            group, home = groups.get(name), here.get(name)
             known[name] = kept.get(name, (one, group, home), lambda: _names(one, group, home))  # noqa: B023 - at once
         doors = {n: Door(home.listen, (*home.subnet.blocks, *home.subnet.blocks6)) for n, home in here.items()}
-        return Derived(zone(known, doors, upstreams=upstreams(), revision=picture.revision), ready_ids(picture))
+        return Derived(zone(known, doors, upstreams=upstreams(), revision=picture.revision), ready_ids(groups.values()))
 
     def made_of(picture: Picture) -> Parts:
-        return (*upstreams(), *of_deployments(picture))
+        return (*upstreams(), *_own(picture), *ready.of(picture).values())
 
     def concerned(made: Zone) -> list[str]:
         return [view.network for view in made.views]
@@ -146,6 +218,6 @@ def names_plane(node: Node, server: NameServer, upstreams: Callable[[], tuple[st
     return Plane("names", derive, server.apply, made_of=made_of, concerned=concerned, lasting=TTL)
 
 
-def _names(deployment: Deployment, group: Mapping[str, Seen] | None, home: Home | None) -> Names:
+def _names(deployment: Deployment, group: Group | None, home: Home | None) -> Names:
     seen = list(group.values()) if group else []
     return names(deployment, seen, lambda four: address6(home.subnet, four) if home else None, held(seen))

@@ -6,11 +6,11 @@ together. Deterministic: equal inputs give equal tables, in an order that does n
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from zlayer.model.endpoint import Endpoint
-from zlayer.model.instance import Deployment
+from zlayer.model.instance import Deployment, Service
 from zlayer.model.routes import Backend, Certificate, Listener, Mode, Route, RouteTable, Server
 from zlayer.plan.seen import Seen
 from zlayer.plan.zone import DOMAIN
@@ -63,16 +63,34 @@ def pieces(
     deployment: Deployment, seen: Iterable[Seen], home: tuple[str, ...] = ONLY_HERE, admission: Admission = EVERYONE
 ) -> tuple[Piece, ...]:
     """Every endpoint of a deployment that the proxy serves. `home` are its network's own addresses on this node."""
+    ready = serving(seen, admission.held)
+    return tuple(
+        piece
+        for name, service in deployment.services.items()
+        for piece in service_pieces(f"{deployment.name}/{name}", service, ready.get(name, ()), home, admission)
+    )
+
+
+def serving(seen: Iterable[Seen], held: Collection[str] = ()) -> dict[str, list[Seen]]:
+    """The replicas that get traffic, by service, in an order that does not depend on when they came up."""
     ready: dict[str, list[Seen]] = {}
     for one in seen:
-        if one.ready and one.live and one.id not in admission.held:
+        if one.ready and one.live and one.id not in held:
             ready.setdefault(one.instance.service, []).append(one)
-    made = []
-    for name, service in deployment.services.items():
-        replicas = sorted(ready.get(name, ()), key=lambda one: (one.instance.slot, one.id))
-        owner = f"{deployment.name}/{name}"
-        made += [_piece(owner, e, replicas, home, admission) for e in service.endpoints if e.transport == "tcp"]
-    return tuple(made)
+    for replicas in ready.values():
+        replicas.sort(key=lambda one: (one.instance.slot, one.id))
+    return ready
+
+
+def service_pieces(
+    owner: str,
+    service: Service,
+    replicas: Sequence[Seen],
+    home: tuple[str, ...] = ONLY_HERE,
+    admission: Admission = EVERYONE,
+) -> tuple[Piece, ...]:
+    """`pieces` of one service; `owner` is `deployment/service`, `replicas` are those that get traffic."""
+    return tuple(_piece(owner, e, replicas, home, admission) for e in service.endpoints if e.transport == "tcp")
 
 
 def _piece(
@@ -132,32 +150,72 @@ def table(
     Deploys are refused before that happens (`plan.listeners`); where it does all the same, the first by name stays.
     Inside a deployment many services have one port: each is reached by its own name, and at the gateway by it too.
     """
-    listeners: dict[tuple[tuple[str, ...], int], Listener] = {}
+    drafts: dict[tuple[tuple[str, ...], int], _Draft] = {}
     backends: dict[str, Backend] = {}
     clashes: list[tuple[str, str]] = []
     for wanted in sorted((p for part in parts for p in part), key=lambda p: p.backend.name):
         key = (wanted.addresses, wanted.port)
-        listener = listeners.get(key) or Listener(_name(*key), wanted.addresses, wanted.port, wanted.mode)
-        inside, why = wanted.addresses != EVERYWHERE, _clash(listener, wanted)
+        draft = drafts.get(key) or _Draft(*key, wanted.mode)
+        inside, why = wanted.addresses != EVERYWHERE, draft.clash(wanted)
         piece = _by_name(wanted) if why and inside else wanted
         if why and not inside:
             clashes.append((wanted.owner, why))
-        if why and (not inside or _clash(listener, piece)):
+        if why and (not inside or draft.clash(piece)):
             continue
-        listeners[key] = _joined(listener, piece, certificates)
+        drafts[key] = draft
+        draft.join(piece, certificates)
         backends[piece.backend.name] = piece.backend
     if certificates.acme_port is not None:
         key = (EVERYWHERE, certificates.acme_port)
-        listeners.setdefault(key, Listener(_name(*key), *key, "http"))
-    ordered = sorted(listeners.values(), key=lambda one: one.name)
+        drafts.setdefault(key, _Draft(*key, "http"))
+    listeners = tuple(sorted((draft.listener() for draft in drafts.values()), key=lambda one: one.name))
+    used = {name for one in listeners for name in one.certificates}
     made = RouteTable(
         revision=revision,
-        listeners=tuple(_finished(one) for one in ordered),
+        listeners=listeners,
         backends=tuple(backends[name] for name in sorted(backends)),
-        certificates={n: p for n, p in certificates.pems.items() if any(n in one.certificates for one in ordered)},
+        certificates={name: pem for name, pem in certificates.pems.items() if name in used},
         challenges=dict(certificates.challenges),
     )
     return made, tuple(clashes)
+
+
+@dataclass(slots=True)
+class _Draft:
+    """A listener while routes join it, of which there may be thousands."""
+
+    addresses: tuple[str, ...]
+    port: int
+    mode: Mode
+    routes: dict[tuple[str | None, str], Route] = field(default_factory=dict)
+    """By host and path."""
+    certificates: set[str] = field(default_factory=set)
+
+    def clash(self, piece: Piece) -> str:
+        """Why a piece cannot join; empty when it can."""
+        if self.mode != piece.mode:
+            first = next((route.backend for route in self.routes.values()), _name(self.addresses, self.port))
+            return f"port {piece.port}: {piece.backend.name} is {piece.mode}, {first} is {self.mode}"
+        if (route := self.routes.get((piece.route.host, piece.route.path))) is not None:
+            where = f"{piece.route.host or 'any host'}{piece.route.path}"
+            return f"port {piece.port}, {where}: {piece.backend.name} and {route.backend} want the same"
+        return ""
+
+    def join(self, piece: Piece, certificates: Certificates) -> None:
+        self.routes[piece.route.host, piece.route.path] = piece.route
+        if piece.mode == "https" and (chosen := certificates.chosen.get(piece.backend.name)):
+            self.certificates.add(chosen)
+
+    def listener(self) -> Listener:
+        """Routes most specific first; an https listener without any certificate yet has none to show."""
+        return Listener(
+            _name(self.addresses, self.port),
+            self.addresses,
+            self.port,
+            self.mode,
+            tuple(sorted(self.routes.values(), key=specificity)),
+            tuple(sorted(self.certificates)),
+        )
 
 
 def _name(addresses: tuple[str, ...], port: int) -> str:
@@ -170,30 +228,6 @@ def _by_name(piece: Piece) -> Piece:
         return piece
     name = f"{piece.owner.partition('/')[2]}.{DOMAIN}"
     return replace(piece, route=replace(piece.route, host=name))
-
-
-def _clash(listener: Listener, piece: Piece) -> str:
-    if listener.mode != piece.mode:
-        first = listener.routes[0].backend if listener.routes else listener.name
-        return f"port {piece.port}: {piece.backend.name} is {piece.mode}, {first} is {listener.mode}"
-    for route in listener.routes:
-        if (route.host, route.path) == (piece.route.host, piece.route.path):
-            where = f"{piece.route.host or 'any host'}{piece.route.path}"
-            return f"port {piece.port}, {where}: {piece.backend.name} and {route.backend} want the same"
-    return ""
-
-
-def _joined(listener: Listener, piece: Piece, certificates: Certificates) -> Listener:
-    names = listener.certificates
-    if piece.mode == "https" and (chosen := certificates.chosen.get(piece.backend.name)) and chosen not in names:
-        names = (*names, chosen)
-    return replace(listener, routes=(*listener.routes, piece.route), certificates=names)
-
-
-def _finished(listener: Listener) -> Listener:
-    """Routes most specific first; an https listener without any certificate yet has none to show."""
-    routes = sorted(listener.routes, key=specificity)
-    return replace(listener, routes=tuple(routes), certificates=tuple(sorted(listener.certificates)))
 
 
 def specificity(route: Route) -> tuple[int, int, int, str]:

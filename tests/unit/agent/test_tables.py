@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from zlayer.agent.tables import Homes, Kept, names_plane, ready_ids, routes_plane
+from collections.abc import Mapping
+from dataclasses import replace
+
+from zlayer.agent.tables import Homes, Kept, Serving, names_plane, ready_ids, routes_plane
 from zlayer.model.endpoint import Endpoint
 from zlayer.model.instance import Deployment, State
 from zlayer.model.network import Network
+from zlayer.model.rollout import CanaryStep
 from zlayer.model.secret import Secret
+from zlayer.model.seen import Seen
 from zlayer.store.view import Picture
 from zlayer.testing.builders import deployment, node, service
 from zlayer.testing.fake_names import FakeNameServer
@@ -39,7 +44,7 @@ def test_ready_ones_are_behind_their_endpoint() -> None:
     found = routes_plane(NODE, FakeProxy(), unseal, 80).derive(picture())
     assert found.table.listeners[0].addresses == ("10.64.0.1", "fd00:1:2::1")
     assert [s.address for backend in found.table.backends for s in backend.servers] == ["10.64.0.2"]
-    assert found.members == ready_ids(picture())
+    assert found.members == ready_ids(picture().instances.values())
 
 
 def test_names_are_listened_for_on_the_gateways() -> None:
@@ -71,3 +76,34 @@ def test_the_same_objects_are_the_same_answer() -> None:
     same = picture()
     homes = Homes(NODE)
     assert homes.of(same)["shop"] is homes.of(same)["shop"]
+
+
+def test_what_no_table_says_makes_no_other_table() -> None:
+    first = picture()
+    [one, two] = first.instances["shop"].values()
+    ready = Serving()
+    kept = ready.of(first)["shop"]
+    assert list(kept) == [one.id]
+
+    def then(*seen: Seen) -> Mapping[str, Seen]:
+        return ready.of(replace(first, instances={"shop": {each.id: each for each in seen}}))["shop"]
+
+    assert one.status is not None
+    assert two.status is not None
+    fuller = Seen(one.instance, one.status.model_copy(update={"reason": "another word"}))
+    assert then(fuller, two) is kept
+    assert then(fuller) is kept, "one that is not ready ends"
+    moved = Seen(one.instance, one.status.model_copy(update={"address": "10.64.0.9"}))
+    assert then(moved) is not kept
+    assert then(Seen(one.instance.model_copy(update={"desired": "removed"}), one.status)) is not kept
+    assert list(then(one, Seen(two.instance, two.status.model_copy(update={"state": State.READY})))) == [one.id, two.id]
+    assert then(two) == {}
+
+
+def test_the_weights_of_a_canary_depend_on_more() -> None:
+    first = picture()
+    shop = first.deployments["shop"]
+    canaries = {"web": CanaryStep()}
+    rolling = shop.model_copy(update={"rollout": shop.rollout.model_copy(update={"canaries": canaries})})
+    group = Serving().of(replace(first, deployments={"shop": rolling}))["shop"]
+    assert group is first.instances["shop"]
