@@ -40,8 +40,8 @@ GAP = 0.02
 """Seconds between two turns of a storm, on average: a turn looks at everything, and one look does for many changes."""
 REST = 10
 """How many times longer than a turn took the next one waits on average, if that is more."""
-AFTER_OTHERS = 0.02
-"""Seconds at most that a change waits for whoever else looks at it, where a turn takes as long."""
+AFTER_OTHERS = 0.03
+"""Seconds at most that a change waits for whoever else looks at it, where a turn takes long itself."""
 
 
 @dataclass(slots=True)
@@ -103,7 +103,7 @@ class Controllers:
                 elif view.revision == seen:
                     with anyio.move_on_after(self._pause()):
                         await view.moved(seen)
-                    await anyio.sleep(min(AFTER_OTHERS, took))  # traffic first: it is quicker, and users wait for it
+                    await anyio.sleep(min(AFTER_OTHERS, 2 * took))  # traffic first: it is quicker, and users wait for it
                 await anyio.sleep_until(self._pace.next(anyio.current_time()))
 
     async def _trim(self) -> None:
