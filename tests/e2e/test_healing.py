@@ -18,6 +18,7 @@ from .test_traffic import STAY, endpoint, fetch, get, inside, page, port, python
 
 __all__ = ["port", "python"]
 pytestmark = [pytest.mark.root, pytest.mark.timeout(240)]
+CYCLES = int(os.environ.get("ZLAYER_CYCLES", "4"))
 
 
 def up(site: Site, image: str, at: int, ask: str = "") -> None:
@@ -110,8 +111,8 @@ def test_traffic_goes_on_without_a_daemon(site: Site, busybox: str, port: int) -
     assert set(seen) == {200}
 
 
+@pytest.mark.timeout(240 + 10 * CYCLES)
 def test_cycles_leave_nothing(site: Site, busybox: str, port: int) -> None:
-    cycles = int(os.environ.get("ZLAYER_CYCLES", "4"))
     web: dict[str, Any] = service(
         busybox, 2, command=page("here"), stop_grace_period="0s",
         endpoints=[endpoint(port, expose=True), endpoint(8081), {**endpoint(5353), "protocol": "udp"}],
@@ -119,7 +120,7 @@ def test_cycles_leave_nothing(site: Site, busybox: str, port: int) -> None:
     )  # fmt: skip
     path = site.write(deployment("cycle", web=web))
     before = site.census()
-    for number in range(cycles):
+    for number in range(CYCLES):
         site.cli("up", "-d", path)
         site.cli("scale", "--deployment", "cycle", "--wait", f"web={number % 3 + 1}")
         site.cli("down", "cycle")
