@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from zlayer.testing.prometheus import Metric, parse
 from zlayer.testing.site import Site, deployment, service
 
 from .conftest import Registries
@@ -91,11 +92,27 @@ def up(site: Site, document: dict[str, Any]) -> None:
     site.cli("up", "-d", site.write(document, f"{document['deployment']}.zlayer.yml"))
 
 
+def scrape(site: Site) -> dict[str, Metric]:
+    """What the running daemon tells Prometheus, over its socket."""
+    with socket.socket(socket.AF_UNIX) as raw:
+        raw.connect(str(site.paths.socket))
+        raw.sendall(b"GET /metrics HTTP/1.1\r\nHost: zlayer\r\nConnection: close\r\n\r\n")
+        answer = http.client.HTTPResponse(raw)
+        answer.begin()
+        assert answer.status == 200
+        return parse(answer.read().decode())
+
+
 def test_a_public_endpoint_answers_and_follows_its_replicas(site: Site, busybox: str, port: int) -> None:
     own_name = {**HTTPD, "args": ["mkdir /www; hostname > /www/index.html; exec httpd -f -h /www"]}
     web = service(busybox, 3, command=own_name, endpoints=[endpoint(port, expose=True)])
     up(site, deployment("shop", web=web))
     assert {get(port)[1] for _ in range(12)} == {"web-1", "web-2", "web-3"}
+    told, mine = scrape(site), {"deployment": "shop", "service": "web"}
+    assert told["zlayer_service_replicas_ready"].value(**mine) == 3
+    assert told["zlayer_proxy_requests_total"].value(**mine, endpoint=f"e{port}") == 12
+    assert told["zlayer_proxy_servers"].value(**mine, endpoint=f"e{port}", state="up") == 3
+    assert set(told["zlayer_scrape_part_failed"].samples.values()) == {0.0}
     site.cli("scale", "web=1", "--deployment", "shop", "--wait")
     assert {get(port) for _ in range(6)} == {(200, "web-1")}
     site.cli("scale", "web=0", "--deployment", "shop", "--wait")

@@ -57,6 +57,8 @@ async def test_the_figures_are_those_of_the_disk(registry: Registry, images: Loc
     assert all(image.shared > 500_000 and image.alone > 600_000 for image in usage.images)
     assert 0.8 < (usage.layers + usage.blobs) / taken(tmp_path) <= 1.05
     assert usage.reclaimable == usage.images[1].alone
+    totals = await images.stock.totals()
+    assert (totals.images, totals.layers, totals.blobs, totals.reclaimed) == (2, usage.layers, usage.blobs, 0)
 
 
 async def test_what_runs_stays_and_the_rest_goes(registry: Registry, images: LocalImages, tmp_path: Path) -> None:
@@ -67,6 +69,8 @@ async def test_what_runs_stays_and_the_rest_goes(registry: Registry, images: Loc
     before = taken(tmp_path)
     done = await images.stock.reclaim([one.digest], ALL)
     assert done == would
+    totals = await images.stock.totals()
+    assert (totals.images, totals.reclaimed) == (1, sum(piece.size for piece in done))
     assert [image.reference for image in await images.list()] == [one.reference]
     assert before - taken(tmp_path) >= 0.9 * sum(piece.size for piece in done)
     assert await images.pull(one.reference, policy="never") == one

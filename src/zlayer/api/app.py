@@ -25,6 +25,7 @@ from zlayer.api.routes import (
     health,
     images,
     instances,
+    metrics,
     proxy,
     registries,
     run,
@@ -37,6 +38,7 @@ from zlayer.api.services import Services
 
 ROUTERS = (
     health.router,
+    metrics.router,
     system.router,
     deployments.router,
     services.router,

@@ -45,6 +45,7 @@ TABLE: dict[tuple[str, str], frozenset[Role]] = {
     ("GET", "/health/live"): OPEN,
     ("GET", "/health/ready"): OPEN,
     ("GET", "/openapi.json"): READ,
+    ("GET", "/metrics"): READ,
     ("GET", f"{V1}/status"): READ,
     ("GET", f"{V1}/nodes"): READ,
     ("GET", f"{V1}/runtimes"): READ,

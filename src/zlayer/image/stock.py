@@ -13,7 +13,7 @@ import anyio
 from anyio import to_thread
 
 from zlayer.image.collect import Stores, delete, garbage
-from zlayer.image.contract import ImageUsage, Origin, Piece, Usage, Want
+from zlayer.image.contract import ImageUsage, Origin, Piece, Totals, Usage, Want
 from zlayer.image.manifest import MAX_CONFIG, Descriptor, Manifest, read_manifest
 from zlayer.image.reclaim import Held, Holdings, contents, plan
 from zlayer.image.records import Record, Records
@@ -35,6 +35,7 @@ class Stock:
         self._used: dict[str, float] = {}
         self._sizes: dict[str, int] = {}
         """Of layers: they never change, and a walk over one costs."""
+        self._reclaimed = 0
 
     def touch(self, digest: str) -> None:
         """An instance is made of it."""
@@ -65,11 +66,16 @@ class Stock:
             disk=Bytes(disk.f_blocks * disk.f_frsize),
         )
 
+    async def totals(self) -> Totals:
+        """Cancelled, it goes on walking: the next one will find what this one did not wait for."""
+        return await to_thread.run_sync(self._totals, abandon_on_cancel=True)
+
     async def reclaim(self, in_use: Collection[str], want: Want, *, dry_run: bool = False) -> Sequence[Piece]:
         async with self._writing:
             pieces = plan(await self._holdings(in_use), want, self._now())
             if not dry_run:
                 await to_thread.run_sync(self._carry_out, pieces)
+                self._reclaimed += sum(piece.size for piece in pieces)
             return pieces
 
     async def history(self, reference: str) -> Sequence[Origin]:
@@ -96,16 +102,31 @@ class Stock:
 
     def _look(self, in_use: Collection[str]) -> Holdings:
         images = tuple(self._held(record, in_use) for record in self._records.all())
-        sizes: dict[str, int] = {}
-        for diff_id in self._stores.layers.list():
-            if diff_id not in self._sizes:
-                self._sizes[diff_id] = tree_size(self._stores.layers.path(diff_id))
-            sizes[diff_id] = self._sizes[diff_id]
-        for digest in self._stores.blobs.list():
-            sizes[digest] = _file_size(self._stores.blobs.path(digest))
+        sizes = self._layer_sizes() | self._blob_sizes()
         used = {content for one in images for content in contents(one)}
         orphans = {name for name in sizes if name not in used} if self._alone() else set()
         return Holdings(images, sizes, orphans)
+
+    def _totals(self) -> Totals:
+        layers, blobs = self._layer_sizes(), self._blob_sizes()
+        return Totals(
+            images=len(self._records.all()),
+            layers=Bytes(sum(layers.values())),
+            blobs=Bytes(sum(blobs.values())),
+            reclaimed=Bytes(self._reclaimed),
+        )
+
+    def _layer_sizes(self) -> dict[str, int]:
+        sizes = {}
+        for diff_id in self._stores.layers.list():
+            size = self._sizes.get(diff_id)
+            if size is None:
+                size = self._sizes[diff_id] = tree_size(self._stores.layers.path(diff_id))
+            sizes[diff_id] = size
+        return sizes
+
+    def _blob_sizes(self) -> dict[str, int]:
+        return {digest: _file_size(self._stores.blobs.path(digest)) for digest in self._stores.blobs.list()}
 
     def _held(self, record: Record, in_use: Collection[str]) -> Held:
         image = record.image

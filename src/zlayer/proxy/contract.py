@@ -47,13 +47,17 @@ class ServerStats:
 
 @dataclass(frozen=True, slots=True)
 class BackendStats:
-    """`requests` and `responses` by class (`2xx`…) count since the engine started; `rate` is requests a second."""
+    """`requests`, `responses` by class (`2xx`…) and `errors` (connections to servers that failed, answers that were
+    none) count since the engine started or reloaded; `rate` is requests a second. `current` are under way, also at
+    servers that have left."""
 
     servers: Mapping[str, ServerStats]
     requests: int
     rate: int
     responses: Mapping[str, int]
     queued: int
+    errors: int
+    current: int
 
 
 class Proxy(Protocol):

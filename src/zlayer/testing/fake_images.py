@@ -21,6 +21,7 @@ from zlayer.image.contract import (
     Piece,
     Progress,
     Pushed,
+    Totals,
     Usage,
     Want,
 )
@@ -47,6 +48,9 @@ class FakeStorage:
             for one in self.local.values()
         )
         return Usage(images, Bytes(len(images)), Bytes(0), Bytes(0), Bytes(1), Bytes(2))
+
+    async def totals(self) -> Totals:
+        return Totals(len(self.local), Bytes(len(self.local)), Bytes(0), Bytes(0))
 
     async def reclaim(self, in_use: Collection[str], want: Want, *, dry_run: bool = False) -> Sequence[Piece]:
         unused = [one for one in self.local.values() if one.digest not in in_use and (want.unused or want.bytes)]

@@ -146,7 +146,7 @@ class FakeProxy:
             for server in backend.servers
         }
         total = sum(count for (name, _), count in engine.served.items() if name == backend.name)
-        return BackendStats(servers, total, 0, {"2xx": total}, 0)
+        return BackendStats(servers, total, 0, {"2xx": total}, 0, 0, sum(current.values()))
 
     async def close(self) -> None:
         await anyio.lowlevel.checkpoint()

@@ -25,7 +25,7 @@ class Traffic:
         return TABLE
 
     async def backends(self) -> Mapping[str, BackendStats]:
-        return {NAME: BackendStats({"i1": ServerStats("up", 1, 7, 0)}, 7, 2, {"2xx": 7}, 0)}
+        return {NAME: BackendStats({"i1": ServerStats("up", 1, 7, 0)}, 7, 2, {"2xx": 7}, 0, 1, 1)}
 
     async def settled(self, revision: int) -> None:
         """At once."""

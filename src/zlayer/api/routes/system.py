@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import time
 from dataclasses import asdict
-from pathlib import Path
 from typing import Annotated
 
 from fastapi import Query
@@ -16,6 +15,7 @@ from zlayer.api.answers import EventItem, NodeItem, RuntimeItem, Status, Verdict
 from zlayer.api.area import area
 from zlayer.api.authorise import V1
 from zlayer.api.bodies import SpecBody
+from zlayer.api.process import rss_bytes
 from zlayer.api.services import Api
 from zlayer.api.streams import NDJSON, Emit, Stream
 from zlayer.api.times import parse_since, rfc3339
@@ -26,7 +26,6 @@ from zlayer.spec.compile import base_of, compile_deployment
 from zlayer.spec.load import load
 
 router = area(prefix=V1, tag="system")
-_PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
 @router.get("/status", summary="The daemon itself", responses=documented(Status))
@@ -106,8 +105,3 @@ def event_json(event: Event) -> dict[str, object]:
 
 def _bare(error: Invalid) -> dict[str, object]:
     return {**asdict(Problem(error.message)), "pointer": ""}
-
-
-def rss_bytes() -> int:
-    """Resident memory of this process (proc(5), statm)."""
-    return int(Path("/proc/self/statm").read_text("ascii").split()[1]) * _PAGE

@@ -42,7 +42,8 @@ def _without(stats: BackendStats, before: Count | None) -> BackendStats:
     if before is None:
         return stats
     responses = {kind: count - before.responses.get(kind, 0) for kind, count in stats.responses.items()}
-    return replace(stats, requests=stats.requests - before.total, responses=responses)
+    requests, errors = stats.requests - before.total, stats.errors - before.errors
+    return replace(stats, requests=requests, errors=errors, responses=responses)
 
 
 def _current(older: Iterable[Sequence[Count]]) -> Counter[str]:
@@ -66,5 +67,13 @@ def _backend(
             servers[server.id] = ServerStats(state, current, count.total, count.errors)
     whole = found.get((slot, WHOLE))
     if whole is None:
-        return BackendStats(servers, 0, 0, {}, 0)
-    return BackendStats(servers, whole.total, whole.rate, dict(whole.responses), whole.queued)
+        return BackendStats(servers, 0, 0, {}, 0, 0, 0)
+    return BackendStats(
+        servers,
+        requests=whole.total,
+        rate=whole.rate,
+        responses=dict(whole.responses),
+        queued=whole.queued,
+        errors=whole.errors,
+        current=whole.current + elsewhere.get(f"{slot}/{WHOLE}", 0),
+    )

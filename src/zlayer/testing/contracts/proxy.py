@@ -280,7 +280,11 @@ class ProxyContract:
         seen = stats["shop/web/http"]
         assert (seen.requests, seen.servers["one"].total, seen.servers["one"].current) == (6, 6, 1)
         assert seen.servers["one"].state == "up"
+        assert (seen.current, seen.errors) == (1, 0)
         assert stats["shop/idle/http"].requests == 0
+        await bench.proxy().apply(table(bench, backend("web", two), backend("idle", two)))
+        seen = (await bench.proxy().stats())["shop/web/http"]
+        assert (set(seen.servers), seen.current) == ({"two"}, 1), "what leaves is under way still"
         assert await pending.finish()
 
     async def test_the_last_of_many_at_once_wins(self, bench: ProxyBench) -> None:

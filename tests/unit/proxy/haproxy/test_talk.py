@@ -56,6 +56,10 @@ def test_counters_become_the_contracts(tmp_path: Path) -> None:
     whole = replace(counts[0], server=reading.WHOLE, total=9, responses={"2xx": 9})
     found = statistics.summary(table, want, [*counts, whole], {})["shop/web/http"]
     assert (found.servers["i1"].current, found.servers["i1"].errors, found.requests) == (2, 1, 9)
+    assert (found.current, found.errors) == (2, 1)
+    old = [replace(whole, current=3, errors=7, total=99)]
+    found = statistics.summary(table, want, [whole], {"shop/web/http": whole}, [old])["shop/web/http"]
+    assert (found.requests, found.errors, found.current) == (0, 0, 5), "what others counted is taken away"
 
 
 def test_a_swap_adds_before_it_takes_away(tmp_path: Path) -> None:
