@@ -10,7 +10,7 @@ from zlayer.model.container import ContainerSpec
 from zlayer.model.instance import Service
 from zlayer.plan.restart import describe_end, unwell
 from zlayer.plan.seen import Seen, by_slot
-from zlayer.plan.update.strategy import method
+from zlayer.plan.update.strategy import method, why_stop_first
 
 Action = Literal["create", "start", "replace", "remove", "keep"]
 
@@ -57,7 +57,8 @@ def _service(name: str, service: Service, live: Sequence[Seen]) -> list[Differen
         elif members:
             order = method(service).order
             changed = ", ".join(changes(members[-1].instance.spec, service.container))
-            result.append(Difference(name, slot, "replace", members[-1].id, f"{order}: {changed} changed"))
+            forced = f"; {why}" if (why := why_stop_first(service)) else ""
+            result.append(Difference(name, slot, "replace", members[-1].id, f"{order}: {changed} changed{forced}"))
         else:
             result.append(Difference(name, slot, "create", "", "new replica"))
     for slot, members in sorted(slots.items()):

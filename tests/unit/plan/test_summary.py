@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from zlayer.model.container import Restart
+from zlayer.model.container import Restart, VolumeMount
+from zlayer.model.endpoint import Update
 from zlayer.model.instance import Deployment, Instance, State
 from zlayer.model.rollout import Rollout
 from zlayer.plan.actions import Create
@@ -104,6 +105,17 @@ def test_compare_says_what_and_why() -> None:
         ("new", 1): ("create", "new replica"),
         ("gone", 1): ("remove", "the service is no longer in the file"),
     }
+
+
+def test_a_plan_says_why_it_stops_first() -> None:
+    data = VolumeMount(target="/data", name="pgdata")
+    old, asked = service(1, mounts=(data,)), service(1, update=Update(order="stop_first"))
+    there = [Seen(i) for i in made(deployment(db=old, web=asked))]
+    new = {"db": service(1, mounts=(data,), env={"A": "1"}), "web": service(1, update=asked.update, env={"A": "1"})}
+    assert [one.reason for one in compare(new, there)] == [
+        "stop-first: env.A changed; volume pgdata has one writer at a time",
+        "stop-first: env.A changed",
+    ]
 
 
 def test_changes_name_fields_and_never_values() -> None:
