@@ -110,6 +110,7 @@ async def test_what_is_no_answer_is_a_bad_gateway(proxy: Proxied) -> None:
         server = Server("rude", "127.0.0.1", rude.sockets[0].getsockname()[1])
         await proxy.engine.apply(proxy.table(Backend("b", "http", (server,))))
         assert await proxy.get() == (502, "the service gave no valid answer\n")
+        assert (await proxy.engine.stats())["b"].errors == 1
 
 
 async def test_a_slow_answer_is_given_up(proxy: Proxied) -> None:

@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import random
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from zlayer.model.instance import Deployment, State
-from zlayer.plan.zone import Door, Names, names, zone
+from zlayer.plan.zone import DOMAIN, TTL, Door, Names, names, zone
 from zlayer.testing.builders import deployment, service
 
 from .test_routes import replica
@@ -64,3 +65,9 @@ def test_the_order_of_arrival_changes_nothing(slots: list[int], shuffle: random.
     first = of(wanted, *replicas)
     shuffle.shuffle(replicas)
     assert of(wanted, *replicas) == first
+
+
+def test_the_page_says_how_long_an_answer_is_kept() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "dns.md").read_text()
+    assert f"The TTL is {TTL} second," in page
+    assert f"`web.{DOMAIN}`" in page

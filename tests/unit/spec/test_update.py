@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -7,6 +9,7 @@ import pytest
 from zlayer.model.errors import Invalid
 from zlayer.spec.load import load
 from zlayer.spec.traffic import StepSpec, UpdateSpec
+from zlayer.spec.update import UPDATE
 
 HEAD = """\
 version: v1
@@ -73,3 +76,12 @@ def test_what_can() -> None:
     assert update("{max_surge: 0, max_unavailable: 1}").max_surge == 0
     assert update("{order: stop_first, max_surge: 0}").order == "stop_first"
     assert update("{strategy: blue_green, max_surge: 0}").strategy == "blue_green"
+
+
+def test_the_page_has_every_key_with_its_default() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "updates.md").read_text()
+    rows = dict(re.findall(r"^\| `(\w+)` \| (.*?) \|", page, re.MULTILINE))
+    assert rows.keys() == UPDATE.fields.keys()
+    for key, default in rows.items():
+        if default.startswith("`"):
+            assert getattr(update(f"{{{key}: {default.strip('`')}}}"), key) == getattr(update("{}"), key), key
