@@ -68,7 +68,8 @@ class Stock:
 
     async def totals(self) -> Totals:
         """Cancelled, it goes on walking: the next one will find what this one did not wait for."""
-        return await to_thread.run_sync(self._totals, abandon_on_cancel=True)
+        layers, blobs = await to_thread.run_sync(self._sums, abandon_on_cancel=True)
+        return Totals(len(self._records.all()), layers, blobs, Bytes(self._reclaimed))
 
     async def reclaim(self, in_use: Collection[str], want: Want, *, dry_run: bool = False) -> Sequence[Piece]:
         async with self._writing:
@@ -107,21 +108,17 @@ class Stock:
         orphans = {name for name in sizes if name not in used} if self._alone() else set()
         return Holdings(images, sizes, orphans)
 
-    def _totals(self) -> Totals:
-        layers, blobs = self._layer_sizes(), self._blob_sizes()
-        return Totals(
-            images=len(self._records.all()),
-            layers=Bytes(sum(layers.values())),
-            blobs=Bytes(sum(blobs.values())),
-            reclaimed=Bytes(self._reclaimed),
-        )
+    def _sums(self) -> tuple[Bytes, Bytes]:
+        return Bytes(sum(self._layer_sizes().values())), Bytes(sum(self._blob_sizes().values()))
 
     def _layer_sizes(self) -> dict[str, int]:
         sizes = {}
         for diff_id in self._stores.layers.list():
             size = self._sizes.get(diff_id)
             if size is None:
-                size = self._sizes[diff_id] = tree_size(self._stores.layers.path(diff_id))
+                size = tree_size(self._stores.layers.path(diff_id))
+                if self._stores.layers.has(diff_id):  # else it went meanwhile, and what was counted is a part of it
+                    self._sizes[diff_id] = size
             sizes[diff_id] = size
         return sizes
 

@@ -74,7 +74,7 @@ def _restarts(picture: Picture) -> Family:
                 samples.append((labels, _attempts(group)))
     return counter(
         "zlayer_replica_restarts_total",
-        "Instances that came before in this replica's place because one ended; 0 again with each new revision.",
+        "Instances that came before in this replica's place because one ended; 0 again once it is replaced.",
         samples,
     )
 
