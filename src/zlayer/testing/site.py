@@ -39,7 +39,11 @@ class Site:
 
     def __exit__(self, *exc: object) -> None:
         try:
-            self.cli("daemon", "reset", "--force", check=False, timeout=90)
+            done = self.cli("daemon", "reset", "--force", check=False, timeout=90)
+            if done.returncode != 0:
+                print(
+                    f"{self.root} was not reset, and may leave something: {done.stdout}{done.stderr}", file=sys.stderr
+                )
         finally:
             self.reap()
             shutil.rmtree(self.root, ignore_errors=True)
