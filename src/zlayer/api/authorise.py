@@ -93,6 +93,7 @@ TABLE: dict[tuple[str, str], frozenset[Role]] = {
     ("POST", f"{V1}/images/pull"): WRITE,
     ("POST", f"{V1}/images/push"): WRITE,
     ("POST", f"{V1}/images/tag"): WRITE,
+    ("POST", f"{V1}/images/verify"): WRITE,
     ("GET", f"{V1}/system/df"): READ,
     ("POST", f"{V1}/system/prune"): WRITE,
     ("GET", f"{V1}/images/history"): READ,

@@ -189,6 +189,13 @@ class PruneBody(Body):
     dry_run: bool = False
 
 
+class VerifyBody(Body):
+    """No `references`: all that is kept."""
+
+    references: tuple[str, ...] = ()
+    repair: bool = False
+
+
 class PushBody(Body):
     reference: str
     target: str = ""

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from functools import partial
 from typing import TypeVar
 
 import anyio
 
-from zlayer.image.contract import Image, Images, Progress, Pushed
+from zlayer.image.contract import Image, Images, Progress, Pushed, Verified
 from zlayer.model.container import PullPolicy
 from zlayer.model.errors import ZlayerError
 
 T = TypeVar("T")
 PAUSE = 0.1
+InUse = Callable[[], Collection[str]]
 OnBlob = Callable[[Progress], Awaitable[None]]
 
 
@@ -25,6 +26,11 @@ async def pull(images: Images, reference: str, *, policy: PullPolicy, platform: 
 async def push(images: Images, source: str, target: str, *, tell: OnBlob) -> Pushed:
     """As `Images.push`, and told as a pull is."""
     return await _told(partial(images.push, source, target), tell)
+
+
+async def verify(images: Images, references: Sequence[str], *, repair: bool, in_use: InUse, tell: OnBlob) -> Verified:
+    """As `Upkeep.verify`, and told as a pull is."""
+    return await _told(partial(images.upkeep.verify, references, repair=repair, in_use=in_use), tell)
 
 
 async def _told(work: Callable[..., Awaitable[T]], tell: OnBlob) -> T:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import time
 
-from zlayer.cli import link
+from zlayer.cli import image_verify, link
 from zlayer.cli.parsing import add_format, add_subcommand
 from zlayer.cli.render.documents import as_text
 from zlayer.cli.render.progress import short
@@ -20,6 +20,7 @@ zlayer image ls
 zlayer image inspect alpine:3.20
 zlayer image history alpine:3.20
 zlayer image rm alpine:3.20 redis:7
+zlayer image verify --repair
 """
 
 
@@ -34,6 +35,7 @@ def register(parser: argparse.ArgumentParser) -> None:
     history.add_argument("image", metavar="IMAGE")
     history.add_argument("--no-trunc", action="store_true", help="whole commands")
     add_format(history)
+    image_verify.register(subs)
     inspect = add_subcommand(subs, "inspect", "Show everything about an image")
     inspect.add_argument("image", metavar="IMAGE")
     inspect.add_argument("--format", choices=("json", "yaml"), default="json", help="default: json")
@@ -47,6 +49,8 @@ def run(args: argparse.Namespace) -> int:
     if args.action == "inspect":
         screen.data(as_text(dict(api.image(args.image)), args.format))
         return 0
+    if args.action == "verify":
+        return image_verify.run(args, screen)
     if args.action == "history":
         return _history(args, screen)
     for reference in args.images:

@@ -31,7 +31,7 @@ VERBS: dict[str, tuple[str, str, str]] = {
     "login": ("login", "Log the daemon in to a registry, or list its logins", IMAGES),
     "logout": ("login", "Forget a login", IMAGES),
     "system": ("system", "Show what images take on disk, or give it back", IMAGES),
-    "image": ("image", "List, inspect or remove images", IMAGES),
+    "image": ("image", "List, inspect, check or remove images", IMAGES),
     "proxy": ("proxy", "List the proxy's routes, or its backends with counters", TRAFFIC),
     "cert": ("cert", "List, show or renew certificates of https endpoints", TRAFFIC),
     "validate": ("validate", "Check a spec and list every fault", SPEC),

@@ -206,6 +206,12 @@ class AsyncClient:
         """How each blob stands, then where the image is, last. `target`: another name for it to go to."""
         return self.stream(calls.push(reference, target))
 
+    def verify(
+        self, references: Sequence[str] = (), *, repair: bool = False
+    ) -> AsyncGenerator[results.PullProgress | results.Verified, None]:
+        """What is being looked at, then what was wrong, last. No references: all that is kept."""
+        return self.stream(calls.verify(references, repair=repair))
+
     async def export(self, references: Sequence[str], *, compression: str = "") -> AsyncGenerator[bytes, None]:
         target = calls.export(references, compression)
         headers = {"Accept": "application/x-tar"}

@@ -237,6 +237,14 @@ def _pushed(doc: Mapping[str, Any]) -> results.PullProgress | results.Pushed:
     return results.Pushed.of(doc["pushed"]) if "pushed" in doc else results.PullProgress.of(doc)
 
 
+def verify(references: Sequence[str], *, repair: bool) -> Call[results.PullProgress | results.Verified]:
+    return Call("POST", f"{API}/images/verify", _verified, {"references": list(references), "repair": repair})
+
+
+def _verified(doc: Mapping[str, Any]) -> results.PullProgress | results.Verified:
+    return results.Verified.of(doc["verified"]) if "verified" in doc else results.PullProgress.of(doc)
+
+
 def tag(source: str, target: str) -> Call[results.Image]:
     return Call("POST", f"{API}/images/tag", results.Image.of, {"source": source, "target": target})
 

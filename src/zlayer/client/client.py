@@ -227,6 +227,12 @@ class Client:
         """How each blob stands, then where the image is, last. `target`: another name for it to go to."""
         return self.stream(calls.push(reference, target))
 
+    def verify(
+        self, references: Sequence[str] = (), *, repair: bool = False
+    ) -> Generator[results.PullProgress | results.Verified, None, None]:
+        """What is being looked at, then what was wrong, last. No references: all that is kept."""
+        return self.stream(calls.verify(references, repair=repair))
+
     def export(self, references: Sequence[str], *, compression: str = "") -> Generator[bytes, None, None]:
         """The images as one tar, in pieces. `compression`: `gzip` or `zstd`."""
         target = calls.export(references, compression)

@@ -244,6 +244,30 @@ class Pushed(Record):
     mounted: int = 0
 
 
+class Fault(Record):
+    """Something kept that is not whole. `state`: found, repaired or stayed; `bad`: it is damage that still stands."""
+
+    kind: str
+    name: str
+    problem: str = ""
+    images: tuple[str, ...] = ()
+    state: str = "found"
+    note: str = ""
+    bad: bool = True
+
+
+class Verified(Record):
+    """How much was looked at, `size` bytes of blobs of it, and what was wrong."""
+
+    parts: ClassVar[Mapping[str, type[Record]]] = {"faults": Fault}
+
+    images: int
+    blobs: int = 0
+    layers: int = 0
+    size: int = 0
+    faults: tuple[Fault, ...] = ()
+
+
 class Login(Record):
     registry: str
     username: str = ""

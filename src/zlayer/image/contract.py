@@ -148,6 +148,61 @@ class Origin:
     size: Bytes
 
 
+FaultKind = Literal["blob", "packed", "layer", "image", "record"]
+FaultState = Literal["found", "repaired", "stayed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Something kept that is not whole. `images` stand on it; none: nothing does.
+
+    `packed` is a compressed layer that was given back for its space: no damage, a push or export fetches it again.
+    """
+
+    kind: FaultKind
+    name: str
+    problem: str
+    images: tuple[str, ...] = ()
+    state: FaultState = "found"
+    note: str = ""
+    """Why it stayed."""
+
+    @property
+    def bad(self) -> bool:
+        return self.kind != "packed" and self.state != "repaired"
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """How much was looked at, `size` bytes of blobs of it, and what was wrong."""
+
+    images: int
+    blobs: int
+    layers: int
+    size: Bytes
+    faults: tuple[Fault, ...]
+
+
+class Upkeep(Protocol):
+    """Whether what is kept is whole."""
+
+    async def verify(
+        self,
+        references: Sequence[str],
+        *,
+        repair: bool = False,
+        in_use: Callable[[], Collection[str]] = tuple,
+        on_progress: OnProgress | None = None,
+    ) -> Verified:
+        """Look at these images, or at all that is kept. Only `repair` changes anything.
+
+        It drops what is bad and pulls it again from where the image came from. A layer's tree is replaced last, when
+        its packed layer is here, and never under an instance: `in_use` gives the digests of those, asked just before.
+        Errors: `NotFound` (no such local image); what cannot be repaired is told in the faults.
+        """
+        ...
+
+
 class Storage(Protocol):
     """What images take on disk. `in_use` are manifest or index digests that must stay."""
 
@@ -169,6 +224,9 @@ class Storage(Protocol):
 class Images(Protocol):
     @property
     def stock(self) -> Storage: ...
+
+    @property
+    def upkeep(self) -> Upkeep: ...
 
     async def pull(
         self,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import re
 import secrets
@@ -10,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+from zlayer.image import layer_seal
 from zlayer.image.blobs import alive
 from zlayer.image.mountapi import syncfs
 from zlayer.image.trees import remove_tree
@@ -18,11 +20,12 @@ from zlayer.model.errors import Exhausted, Failed, Invalid
 _DIFF_ID = re.compile(r"sha256:([0-9a-f]{64})\Z")
 _RACED = (errno.ENOENT, errno.EEXIST, errno.ENOTEMPTY)
 """Someone's `remove` or `commit` came between two of our calls: look again."""
+SEAL = "seal.json"
 _TEMPORARY = re.compile(r"\.(?:tmp|trash)-(\d+)-[0-9a-f]+\Z")
 
 
 class LayerStore:
-    """The directory `root` (a daemon's `layers/`), holding `<hex>/diff` for each diff id `sha256:<hex>`.
+    """The directory `root` (a daemon's `layers/`), holding `<hex>/diff` and its seal for each diff id `sha256:<hex>`.
 
     A layer is there whole or not at all: it is filled in a directory of `begin`, flushed to disk once with
     syncfs and renamed into place by `commit`. Safe to use from several threads and processes at once. `Invalid`
@@ -41,31 +44,45 @@ class LayerStore:
     def has(self, diff_id: str) -> bool:
         return self.path(diff_id).is_dir()
 
+    def fault(self, diff_id: str) -> str:
+        """What is wrong with a layer's tree, by its seal; empty: nothing. Walks over it, and reads no contents."""
+        if not self.has(diff_id):
+            return "it is missing"
+        return layer_seal.fault(self._home(diff_id) / SEAL, self.path(diff_id))
+
     def begin(self) -> Path:
         """A fresh, empty directory to extract into: end it with `commit` or `discard`."""
         return self._fresh("tmp")
 
     def commit(self, temporary: Path, diff_id: str) -> Path:
-        """Make `temporary` the layer `diff_id`, durably. Theirs stays if someone was first."""
+        """Make `temporary` the layer `diff_id`, durably, with its seal. Theirs stays if someone was first."""
         home = self._home(diff_id)
         final = home / "diff"
-        if self._sync and not final.is_dir():
-            syncfs(self.root)
-        for _ in range(16):
-            try:
-                home.mkdir(mode=0o700, exist_ok=True)
-                temporary.rename(final)
-            except OSError as error:
-                if not temporary.is_dir():
-                    raise Failed(f"{temporary} vanished before it was committed", hint="Pull again.") from None
-                if final.is_dir():
-                    self.discard(temporary)
+        note = self.root / f".tmp-{os.getpid()}-{secrets.token_hex(6)}"
+        try:
+            sealed = json.dumps(layer_seal.seal(temporary)).encode()
+            for turn in range(16):
+                try:
+                    if not final.is_dir():
+                        note.write_bytes(sealed)
+                        if self._sync and not turn:
+                            syncfs(self.root)
+                        home.mkdir(mode=0o700, exist_ok=True)
+                        note.rename(home / SEAL)
+                    temporary.rename(final)
+                except OSError as error:
+                    if not temporary.is_dir():
+                        raise Failed(f"{temporary} vanished before it was committed", hint="Pull again.") from None
+                    if final.is_dir():
+                        self.discard(temporary)
+                        return final
+                    if error.errno not in _RACED:
+                        raise _translated(error, f"cannot store layer {diff_id}") from error
+                else:
+                    self._flush(home)
                     return final
-                if error.errno not in _RACED:
-                    raise _translated(error, f"cannot store layer {diff_id}") from error
-            else:
-                self._flush(home)
-                return final
+        finally:
+            note.unlink(missing_ok=True)
         raise Failed(f"layer {diff_id} is removed as fast as it is stored", hint="Pull again.")
 
     def discard(self, temporary: Path) -> None:
@@ -103,7 +120,7 @@ class LayerStore:
         for entry in list(os.scandir(self.root)) if self.root.is_dir() else []:
             match = _TEMPORARY.match(entry.name)
             dead = match is not None and not alive(int(match[1]))
-            hollow = _DIFF_ID.match(f"sha256:{entry.name}") is not None and not any(os.scandir(entry.path))
+            hollow = _DIFF_ID.match(f"sha256:{entry.name}") is not None and not Path(entry.path, "diff").exists()
             if dead or hollow:
                 remove_tree(Path(entry.path))
                 swept += 1

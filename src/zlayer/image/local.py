@@ -27,6 +27,7 @@ from zlayer.image.records import Record, Records, image_config
 from zlayer.image.reference import Reference, parse
 from zlayer.image.settings import RegistrySettings
 from zlayer.image.stock import Stock
+from zlayer.image.upkeep import Hands, LocalUpkeep
 from zlayer.model.base import Bytes, Timestamp
 from zlayer.model.container import PullPolicy
 from zlayer.model.errors import Conflict, Deadline, Exhausted, Failed, Invalid, NotFound, Unavailable, ZlayerError
@@ -63,6 +64,11 @@ class LocalImages:
         self._writing = anyio.Lock()
         """Held while records change or layers go: a record never names a layer that is being deleted."""
         self._own = str(platforms.own())
+        hands = Hands(
+            root, self._stores, self._records, self._writing, self._workers,
+            find=self._one, again=self._again, pull=self._pull_lost,
+        )  # fmt: skip
+        self.upkeep = LocalUpkeep(hands)
         self.stock = Stock(self._stores, self._records, self._writing, find=self._one, alone=self._alone)
 
     async def pull(
@@ -191,19 +197,28 @@ class LocalImages:
 
     async def _repack(self, record: Record, report: OnProgress) -> None:
         """Fetch compressed layers again that were given back for their space; from any name the image has."""
-        if all(map(self._stores.blobs.has, record.blobs)):
-            return
+        if not all(map(self._stores.blobs.has, record.blobs)):
+            await self._again(record, True, report)
+
+    async def _again(self, record: Record, packed: bool, report: OnProgress) -> None:
+        """Pull what is not here of a record's content, by its digest; from any name the image has."""
         names = [one.image.reference for one in self._records.all() if one.image.digest == record.image.digest]
+        index = record.image.index_digest
+        digest = index if index and not self._stores.blobs.has(index) else record.image.digest
         for last, name in enumerate(names, start=1 - len(names)):
-            pinned = f"{self._parse(name).name}@{record.image.digest}"
+            pinned = f"{self._parse(name).name}@{digest}"
             platform = record.asked_platform or None
             try:
-                await self._work(PullOrder(self._root, pinned, platform, self._settings, packed=True), report)
+                await self._work(PullOrder(self._root, pinned, platform, self._settings, packed=packed), report)
             except ZlayerError:
                 if last == 0:
                     raise
             else:
                 return
+
+    async def _pull_lost(self, reference: str, asked: str) -> Image:
+        """An image whose record is damaged."""
+        return await self.pull(reference, policy="always", platform=asked or None)
 
     def _one(self, reference: str) -> Record:
         """The local image a person means."""

@@ -19,6 +19,8 @@ from zlayer.image.reference import Reference
 from zlayer.model.base import Bytes, Timestamp
 
 SCHEMA = 1
+_REFERENCE = re.compile(r'"reference": "([^"\\]+)"')
+_PLATFORM = re.compile(r'"asked_platform": "([^"\\]*)"')
 _PREFIX = re.compile(r"(?:sha256:)?([0-9a-f]{8,64})")
 
 
@@ -53,6 +55,24 @@ class Records:
             except (OSError, ValueError, KeyError, TypeError):
                 continue
             self._records[record.key] = record
+
+    def faulty(self) -> Iterator[tuple[Path, Record | None]]:
+        """Files on disk that do not say what memory does, with the record that is meant; None: nobody knows which."""
+        expected = {self._file(record): record for record in self._records.values()}
+        for file in sorted({*expected, *self.root.glob("*.json")}):
+            try:
+                read = _record(json.loads(file.read_bytes()))
+            except (OSError, ValueError, KeyError, TypeError):
+                read = None
+            if read is None or read != expected.get(file):
+                yield file, expected.get(file)
+
+    def salvage(self, file: Path) -> tuple[str, str] | None:
+        """Reference and platform of a damaged record, if they can still be read; the file's name proves them."""
+        text = file.read_text(errors="replace")
+        named, asked = _REFERENCE.search(text), _PLATFORM.search(text)
+        key = (named[1], asked[1] if asked else "") if named else None
+        return key if key and self.root / _name(key) == file else None
 
     def get(self, reference: str, platform: str) -> Record | None:
         return self._records.get((reference, platform))
@@ -101,8 +121,11 @@ class Records:
         return {blob for record in self._records.values() for blob in record.blobs}
 
     def _file(self, record: Record) -> Path:
-        name = hashlib.sha256("\0".join(record.key).encode()).hexdigest()
-        return self.root / f"{name}.json"
+        return self.root / _name(record.key)
+
+
+def _name(key: tuple[str, str]) -> str:
+    return hashlib.sha256("\0".join(key).encode()).hexdigest() + ".json"
 
 
 def _digests(record: Record) -> Iterator[str]:

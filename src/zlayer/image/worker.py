@@ -59,6 +59,11 @@ def _outcome(order: Json, report: Report) -> Json:
             from zlayer.image.importing import take_in
 
             return take_in(ImportOrder.read(order), os.environ, report)
+        case "verify":
+            from zlayer.image.verify import verify
+            from zlayer.image.verify_order import VerifyOrder
+
+            return verify(VerifyOrder.read(order), report).document()
         case "login":
             from zlayer.image.login import check
             from zlayer.image.login_order import LoginOrder

@@ -13,6 +13,8 @@ import anyio.to_thread
 
 from zlayer.image.contract import (
     Compression,
+    Fault,
+    FaultState,
     Image,
     ImageConfig,
     ImageUsage,
@@ -23,6 +25,7 @@ from zlayer.image.contract import (
     Pushed,
     Totals,
     Usage,
+    Verified,
     Want,
 )
 from zlayer.model.base import Bytes, Timestamp
@@ -65,6 +68,33 @@ class FakeStorage:
 
 
 @dataclass(slots=True)
+class FakeUpkeep:
+    """`damaged` are names with a fault each; a repair mends all but those in use."""
+
+    images: FakeImages
+
+    async def verify(
+        self,
+        references: Sequence[str],
+        *,
+        repair: bool = False,
+        in_use: Callable[[], Collection[str]] = tuple,
+        on_progress: OnProgress | None = None,
+    ) -> Verified:
+        chosen = [self.images.local[name] for name in references] or list(self.images.local.values())
+        faults = []
+        for one in chosen:
+            if on_progress is not None:
+                on_progress(Progress(one.digest, "checking", Bytes(1), Bytes(1)))
+            if one.reference in self.images.damaged:
+                state: FaultState = "stayed" if one.digest in in_use() else "repaired"
+                faults.append(
+                    Fault("layer", one.digest, "it is damaged", (one.reference,), state if repair else "found")
+                )
+        return Verified(len(chosen), len(chosen), 0, Bytes(len(chosen)), tuple(faults))
+
+
+@dataclass(slots=True)
 class FakeImages:
     """`seconds` is how long a download takes; `fault` may raise for a reference; `serves` are moved tags' digests."""
 
@@ -74,12 +104,17 @@ class FakeImages:
     config: ImageConfig = field(default_factory=lambda: ImageConfig(cmd=("serve",)))
     local: dict[str, Image] = field(default_factory=dict)
     downloads: Counter[str] = field(default_factory=Counter)
+    damaged: set[str] = field(default_factory=set)
     known: dict[str, str] = field(default_factory=dict)
     """Logins: user names by registry. The password `REFUSED` is refused everywhere."""
 
     @property
     def stock(self) -> FakeStorage:
         return FakeStorage(self.local)
+
+    @property
+    def upkeep(self) -> FakeUpkeep:
+        return FakeUpkeep(self)
 
     async def pull(
         self,

@@ -42,3 +42,19 @@ async def test_a_pull_that_fails_says_why_in_the_stream(stack: StackFactory) -> 
         s.images.fault = absent
         [line] = (await s.client.request("POST", "/api/v1/images/pull", {"reference": REFERENCE})).lines()
         assert (line["error"]["code"], line["error"]["hint"]) == ("not_found", "spell it right")
+
+
+async def test_verify_tells_and_repairs_what_is_not_in_use(stack: StackFactory) -> None:
+    async with stack() as s:
+        await s.deploy()
+        await s.client.request("POST", f"{V1}/images/pull", {"reference": "other:1"})
+        s.images.damaged |= {REFERENCE, "other:1"}
+        lines = (await s.client.request("POST", f"{V1}/images/verify", {})).lines()
+        assert {line["phase"] for line in lines[:-1]} == {"checking"}
+        found = lines[-1]["verified"]
+        assert [(one["state"], one["bad"]) for one in found["faults"]] == [("found", True)] * 2
+        body = {"references": [REFERENCE, "other:1"], "repair": True}
+        mended = (await s.client.request("POST", f"{V1}/images/verify", body)).lines()[-1]["verified"]
+        assert {one["images"][0]: one["state"] for one in mended["faults"]} == {
+            REFERENCE: "stayed", "other:1": "repaired",
+        }  # fmt: skip

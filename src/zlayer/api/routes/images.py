@@ -14,10 +14,10 @@ from zlayer.api.answer import answer, documented
 from zlayer.api.answers import Deleted, ImageDetails, ImageItem
 from zlayer.api.area import area
 from zlayer.api.authorise import V1
-from zlayer.api.bodies import PullBody, PushBody, TagBody
+from zlayer.api.bodies import PullBody, PushBody, TagBody, VerifyBody
 from zlayer.api.oneoff import blob
 from zlayer.api.pipes import Piped, fed
-from zlayer.api.pulls import pull, push
+from zlayer.api.pulls import pull, push, verify
 from zlayer.api.services import Api
 from zlayer.api.streams import NDJSON, Emit, Stream
 from zlayer.api.times import rfc3339
@@ -29,6 +29,7 @@ router = area(prefix=f"{V1}/images", tag="images")
 IMPORT = f"{V1}/images/import"
 TAR = "application/x-tar"
 _PUSHED = {"type": "object", "description": "A blob's progress, then `{pushed}` or `{error}`"}
+_VERIFIED = {"type": "object", "description": "What is looked at, then `{verified}` or `{error}`"}
 _PULLED = {"type": "object", "description": "A blob's progress, then `{image}` or `{error}`"}
 
 
@@ -66,6 +67,28 @@ async def push_image(api: Api, body: PushBody) -> Response:
 
         pushed = await push(api.agent.images, body.reference, body.target, tell=tell)
         await emit({"pushed": asdict(pushed)})
+
+    return Stream(produce, stopping=api.stopping)
+
+
+@router.post(
+    "/verify",
+    summary="Look whether images, or all that is kept of them, are whole",
+    responses=documented(_VERIFIED, media_type=NDJSON, what="Progress, line by line", errors=(422,)),
+)
+async def verify_images(api: Api, body: VerifyBody) -> Response:
+    """With `repair`, what is bad is dropped and pulled again; what an instance runs on stays."""
+
+    async def produce(emit: Emit) -> None:
+        async def tell(progress: Progress) -> None:
+            await emit(blob(progress))
+
+        def in_use() -> set[str]:
+            return running_images(api.views.picture())
+
+        found = await verify(api.agent.images, body.references, repair=body.repair, in_use=in_use, tell=tell)
+        faults = [{**asdict(one), "bad": one.bad} for one in found.faults]
+        await emit({"verified": {**asdict(found), "faults": faults}})
 
     return Stream(produce, stopping=api.stopping)
 
