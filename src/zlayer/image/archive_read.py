@@ -87,16 +87,18 @@ def _take(archive: Archive, member: Member, store: BlobStore, files: _Files) -> 
         return
     if member.header.kind != tar.REGULAR:
         return
-    digest = spool(archive, member, store)
     folder, _, digits = name.rpartition("/")
-    claimed = f"sha256:{digits}"
-    if folder == "blobs/sha256" and is_digest(claimed) and claimed != digest:
+    algorithm = folder.removeprefix("blobs/")
+    claimed = f"{algorithm}:{digits}"
+    stated = folder.startswith("blobs/") and is_digest(claimed)
+    digest = spool(archive, member, store, algorithm if stated else "sha256")
+    if stated and claimed != digest:
         store.remove(digest)
         raise Corrupt(f"the blob {claimed} of the archive is in truth {digest}", hint=_HINT)
     files.digests[name] = (digest, member.size)
 
 
-def spool(archive: Archive, member: Member, store: BlobStore) -> str:
+def spool(archive: Archive, member: Member, store: BlobStore, algorithm: str = "sha256") -> str:
     """The body of a member, as a blob of the store. Its digest."""
     scratch = store.root / "tmp"
     path = scratch / f"{os.getpid()}-{secrets.token_hex(8)}"
@@ -104,7 +106,7 @@ def spool(archive: Archive, member: Member, store: BlobStore) -> str:
         scratch.mkdir(mode=0o700, parents=True, exist_ok=True)
         with path.open("x+b") as file:
             archive.copy_body(member, file.fileno())
-            digest = digest_of_file(file.fileno())
+            digest = digest_of_file(file.fileno(), algorithm)
             keep(store, file.fileno(), path, digest)
     except OSError as error:
         raise disk_error(error, path) from error
@@ -113,11 +115,11 @@ def spool(archive: Archive, member: Member, store: BlobStore) -> str:
     return digest
 
 
-def digest_of_file(descriptor: int) -> str:
+def digest_of_file(descriptor: int, algorithm: str = "sha256") -> str:
     """From its first byte on; what was just written is still in memory."""
     os.lseek(descriptor, 0, os.SEEK_SET)
     with os.fdopen(os.dup(descriptor), "rb") as file:
-        return f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
+        return f"{algorithm}:{hashlib.file_digest(file, algorithm).hexdigest()}"
 
 
 def keep(store: BlobStore, descriptor: int, path: Path, digest: str) -> None:

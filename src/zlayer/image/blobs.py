@@ -29,7 +29,7 @@ class BlobStore:
     def path(self, digest: str) -> Path:
         """Where a blob is, or would be."""
         if not is_digest(digest):
-            raise Invalid(f"not a digest: {digest!r}", hint="write sha256: and 64 hex digits")
+            raise Invalid(f"not a digest: {digest!r}", hint="write sha256: and 64 hex digits, or sha512: and 128")
         algorithm, _, digits = digest.partition(":")
         return self.root / algorithm / digits
 

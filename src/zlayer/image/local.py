@@ -271,7 +271,7 @@ class LocalImages:
         found = self._records.by_prefix(text)
         if len(digests := {record.image.digest for record in found}) > 1:
             raise Invalid(f"{text!r} begins several digests", hint=f"give more digits: {', '.join(sorted(digests))}")
-        if reference is None and not found and not text.removeprefix("sha256:").isalnum():
+        if reference is None and not found and not text.removeprefix("sha256:").removeprefix("sha512:").isalnum():
             self._parse(text)  # neither a reference nor a digest: say what is wrong with it
         return found
 

@@ -56,12 +56,17 @@ class _Push:
             if not self._blobs.has(blob.digest, blob.size):
                 raise missing(blob.digest)
         self._push_all(sorted(blobs.values(), key=lambda blob: -blob.size))
-        locator = self._registry.reference.tag or self._order.digest
-        push_manifest(self._registry, locator, body, document.media_type, self._order.digest)
+        for locator in self._locators():
+            push_manifest(self._registry, locator, body, document.media_type)
         return Pushed(
             reference=str(self._registry.reference), digest=self._order.digest, sent=self._sent,
             there=self._counts["exists"], mounted=self._counts["mounted"],
         )  # fmt: skip
+
+    def _locators(self) -> list[str]:
+        """Under its digest first where the tag would not tell it: registries name a tag's manifest by sha256."""
+        tag, digest = self._registry.reference.tag, self._order.digest
+        return [tag] if tag and digest.startswith("sha256:") else [digest, *([tag] if tag else [])]
 
     def _push_all(self, blobs: list[Descriptor]) -> None:
         """The first fault ends the push."""

@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from zlayer.model.base import Bytes, Timestamp
 SCHEMA = 1
 _REFERENCE = re.compile(r'"reference": "([^"\\]+)"')
 _PLATFORM = re.compile(r'"asked_platform": "([^"\\]*)"')
-_PREFIX = re.compile(r"(?:sha256:)?([0-9a-f]{8,64})")
+_PREFIX = re.compile(r"(?:(sha256|sha512):)?([0-9a-f]{8,128})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +112,7 @@ class Records:
         found = _PREFIX.fullmatch(text)
         if found is None:
             return []
-        return [r for r in self.all() if any(d.startswith(f"sha256:{found[1]}") for d in _digests(r))]
+        return [r for r in self.all() if any(map(partial(_begins, *found.groups()), _digests(r)))]
 
     def layers(self) -> set[str]:
         """Diff ids some record stands on."""
@@ -126,6 +127,11 @@ class Records:
 
 def _name(key: tuple[str, str]) -> str:
     return hashlib.sha256("\0".join(key).encode()).hexdigest() + ".json"
+
+
+def _begins(algorithm: str | None, digits: str, digest: str) -> bool:
+    named, _, whole = digest.partition(":")
+    return algorithm in (None, named) and whole.startswith(digits)
 
 
 def _digests(record: Record) -> Iterator[str]:

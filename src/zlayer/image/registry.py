@@ -6,7 +6,6 @@ into the error tree. Blocking; used in the worker process's threads.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import ssl
 import threading
@@ -15,6 +14,7 @@ from dataclasses import dataclass
 from urllib.parse import urljoin, urlsplit
 
 from zlayer.image import credentials
+from zlayer.image.blobs import digest_of
 from zlayer.image.reference import DOCKER_HUB, Reference, is_digest
 from zlayer.image.registry_auth import Authorizer
 from zlayer.image.registry_retry import RETRIED_STATUSES, Patience, Pause, retry_after, wait
@@ -98,8 +98,7 @@ class Registry:
     def document(self, digest: str, limit: int) -> bytes:
         """A small blob whole, its digest verified. Errors: as `manifest`; `Corrupt` also when longer than `limit`."""
         body = self.patience().call(self.reference.domain, lambda: self.blob(digest).body(limit))
-        algorithm = digest.partition(":")[0]
-        if (real := f"{algorithm}:{hashlib.new(algorithm, body).hexdigest()}") != digest:
+        if (real := digest_of(body, digest)) != digest:
             raise self._mismatch("a blob", real, digest)
         return body
 
@@ -115,10 +114,9 @@ class Registry:
         answer = self.ask("GET", f"manifests/{locator}", {"Accept": ACCEPT})
         claimed, media_type = answer.header("Docker-Content-Digest"), answer.header("Content-Type")
         body = answer.body(MAX_MANIFEST)
-        algorithm = locator.partition(":")[0] if is_digest(locator) else "sha256"
-        digest = f"{algorithm}:{hashlib.new(algorithm, body).hexdigest()}"
-        expected = locator if is_digest(locator) else claimed
-        if is_digest(expected) and expected.partition(":")[0] == algorithm and expected != digest:
+        expected = next((text for text in (locator, claimed) if is_digest(text)), "sha256:")
+        digest = digest_of(body, expected)
+        if is_digest(expected) and expected != digest:
             raise self._mismatch("the manifest", digest, expected)
         return Fetched(body, digest, media_type.partition(";")[0].strip())
 

@@ -13,7 +13,9 @@ from functools import partial
 from pathlib import Path
 from urllib.parse import urlencode, urljoin
 
+from zlayer.image.blobs import digest_of
 from zlayer.image.manifest import Descriptor
+from zlayer.image.reference import is_digest
 from zlayer.image.registry import Registry
 from zlayer.image.registry_retry import FAULTS
 from zlayer.image.registry_transport import Answer
@@ -47,7 +49,7 @@ def push_blob(registry: Registry, source: Source, told: Told = lambda _sent: Non
     return _Upload(registry, source, told).run()
 
 
-def push_manifest(registry: Registry, locator: str, body: bytes, media_type: str, digest: str) -> None:
+def push_manifest(registry: Registry, locator: str, body: bytes, media_type: str) -> None:
     """Put a manifest or index under a tag or its digest. Its blobs must be there."""
 
     def put() -> str:
@@ -56,9 +58,9 @@ def push_manifest(registry: Registry, locator: str, body: bytes, media_type: str
         return answer.header("Docker-Content-Digest")
 
     claimed = registry.patience().call(registry.reference.domain, put)
-    if claimed.startswith("sha256:") and claimed != digest:
+    if is_digest(claimed) and claimed != (real := digest_of(body, claimed)):
         raise Corrupt(
-            f"registry {registry.reference.domain} stored the manifest as {claimed}, not as {digest}",
+            f"registry {registry.reference.domain} stored the manifest as {claimed}, not as {real}",
             hint="a proxy on the way may alter content; push again",
         )
 

@@ -31,8 +31,9 @@ def check_image(text: str) -> str:
     rest, at, digest = name.partition("@")
     if at and not _DIGEST.fullmatch(digest):
         raise _bad(name, f"{shorten(digest)!r} is not a digest such as sha256:<64 hex digits>")
-    if digest.startswith("sha256:") and len(digest) != 71:
-        raise _bad(name, "a sha256 digest has 64 hex digits")
+    for algorithm, digits in (("sha256", 64), ("sha512", 128)):
+        if digest.startswith(f"{algorithm}:") and len(digest) != len(algorithm) + 1 + digits:
+            raise _bad(name, f"a {algorithm} digest has {digits} hex digits")
     last = rest.rfind(":")
     if last > rest.rfind("/"):
         rest, tag = rest[:last], rest[last + 1 :]

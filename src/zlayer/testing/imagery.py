@@ -33,7 +33,7 @@ _SUFFIX = {"gzip": "+gzip", "zstd": "+zstd", "none": ""}
 
 @dataclass(frozen=True, slots=True)
 class Blob:
-    """Content by its sha256 digest; in memory, or in a file when it is big."""
+    """Content by its digest; in memory, or in a file when it is big."""
 
     content: bytes | Path
     digest: str
@@ -92,18 +92,19 @@ class OciIndex:
         return self.manifest.digest
 
 
-def blob(content: bytes, media_type: str) -> Blob:
-    return Blob(content, sha256(content), len(content), media_type)
+def blob(content: bytes, media_type: str, algorithm: str = "sha256") -> Blob:
+    digest = f"{algorithm}:{hashlib.new(algorithm, content).hexdigest()}"
+    return Blob(content, digest, len(content), media_type)
 
 
 def sha256(content: bytes) -> str:
     return f"sha256:{hashlib.sha256(content).hexdigest()}"
 
 
-def layer(archive: Tar | bytes, compression: Compression = "gzip") -> Layer:
-    """A layer of a tar archive."""
+def layer(archive: Tar | bytes, compression: Compression = "gzip", algorithm: str = "sha256") -> Layer:
+    """A layer of a tar archive. `algorithm` names its blob; the diff id is always sha256."""
     raw = archive.finish() if isinstance(archive, Tar) else archive
-    return Layer(blob(compress(raw, compression), _LAYER + _SUFFIX[compression]), sha256(raw))
+    return Layer(blob(compress(raw, compression), _LAYER + _SUFFIX[compression], algorithm), sha256(raw))
 
 
 def layer_from_tree(root: Path, compression: Compression = "gzip") -> Layer:
@@ -132,10 +133,11 @@ def image(
     *,
     platform: str = "linux/amd64",
     docker: bool = False,
+    algorithm: str = "sha256",
 ) -> OciImage:
     """An image of `layers`, base first. `config` is the OCI `config` object: `{"Cmd": [...], "Env": [...]}`.
 
-    `docker` writes Docker's schema 2 media types instead of OCI's.
+    `docker` writes Docker's schema 2 media types instead of OCI's; `algorithm` names config and manifest.
     """
     os_name, architecture, *variant = platform.split("/")
     document = {
@@ -147,7 +149,7 @@ def image(
         "rootfs": {"type": "layers", "diff_ids": [each.diff_id for each in layers]},
         "history": [{"created_by": "zlayer.testing.imagery"} for _ in layers],
     }
-    packed = blob(_json(document), DOCKER_CONFIG if docker else OCI_CONFIG)
+    packed = blob(_json(document), DOCKER_CONFIG if docker else OCI_CONFIG, algorithm)
     descriptors = [each.blob.descriptor for each in layers]
     if docker:
         descriptors = [{**each, "mediaType": _DOCKER_LAYER} for each in descriptors]
@@ -155,7 +157,7 @@ def image(
     manifest = {
         "schemaVersion": 2, "mediaType": media_type, "config": packed.descriptor, "layers": descriptors,
     }  # fmt: skip
-    return OciImage(tuple(layers), packed, blob(_json(manifest), media_type), platform)
+    return OciImage(tuple(layers), packed, blob(_json(manifest), media_type, algorithm), platform)
 
 
 def index(images: Sequence[OciImage], *, docker: bool = False) -> OciIndex:

@@ -127,11 +127,15 @@ def _handler(owner: WritableRegistry) -> type[BaseHTTPRequestHandler]:  # noqa: 
             if "/manifests/" in parts.path:
                 repository, _, locator = parts.path.removeprefix("/v2/").rpartition("/manifests/")
                 owner.manifests[f"{repository}:{locator}"] = body
-                self._answer(201, **{"Docker-Content-Digest": f"sha256:{hashlib.sha256(body).hexdigest()}"})
+                algorithm = "sha512" if locator.startswith("sha512:") else "sha256"
+                self._answer(
+                    201, **{"Docker-Content-Digest": f"{algorithm}:{hashlib.new(algorithm, body).hexdigest()}"}
+                )
                 return
             whole = bytes(owner.uploads.pop(parts.path.rpartition("/")[2])) + body
             [digest] = parse_qs(parts.query)["digest"]
-            good = digest == f"sha256:{hashlib.sha256(whole).hexdigest()}"
+            algorithm = digest.partition(":")[0]
+            good = digest == f"{algorithm}:{hashlib.new(algorithm, whole).hexdigest()}"
             if good:
                 owner.blobs[digest] = whole
             self._answer(201 if good else 400)

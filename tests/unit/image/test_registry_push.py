@@ -112,8 +112,8 @@ def test_a_file_that_is_not_the_blob_is_not_sent(server: WritableRegistry, clien
 
 
 def test_a_manifest_that_arrives_as_another_is_told(server: WritableRegistry, client: Registry) -> None:
-    digest = f"sha256:{hashlib.sha256(b'{}').hexdigest()}"
-    push_manifest(client, "1", b"{}", "application/json", digest)
+    push_manifest(client, "1", b"{}", "application/json")
     assert server.manifests == {"team/app:1": b"{}"}
+    server.claimed = f"sha256:{hashlib.sha256(b'other').hexdigest()}"
     with pytest.raises(Corrupt, match="stored the manifest as"):
-        push_manifest(client, "1", b"{ }", "application/json", digest)
+        push_manifest(client, "1", b"{}", "application/json")
