@@ -18,8 +18,8 @@ class WritableRegistry:
     """`blobs` by digest, whatever their repository; `manifests` by `repository:locator`; `requests` as they came.
 
     `break_patch`: bytes after which each next PATCH breaks (what came counts). `forget`: uploads that are not known
-    any more after a break. `mountable`: repositories whose blobs may be mounted. `statuses` are answered to the next
-    requests of a method instead of the truth.
+    any more after a break. `claimed`: the digest it says a manifest has. `mountable`: repositories whose blobs may be
+    mounted. `statuses` are answered to the next requests of a method instead of the truth.
     """
 
     def __init__(self) -> None:
@@ -28,6 +28,7 @@ class WritableRegistry:
         self.requests: list[tuple[str, str]] = []
         self.break_patch: list[int] = []
         self.forget = False
+        self.claimed = ""
         self.mountable: set[str] = set()
         self.statuses: dict[str, list[int]] = {}
         self.uploads: dict[str, bytearray] = {}
@@ -128,9 +129,8 @@ def _handler(owner: WritableRegistry) -> type[BaseHTTPRequestHandler]:  # noqa: 
                 repository, _, locator = parts.path.removeprefix("/v2/").rpartition("/manifests/")
                 owner.manifests[f"{repository}:{locator}"] = body
                 algorithm = "sha512" if locator.startswith("sha512:") else "sha256"
-                self._answer(
-                    201, **{"Docker-Content-Digest": f"{algorithm}:{hashlib.new(algorithm, body).hexdigest()}"}
-                )
+                digest = owner.claimed or f"{algorithm}:{hashlib.new(algorithm, body).hexdigest()}"
+                self._answer(201, **{"Docker-Content-Digest": digest})
                 return
             whole = bytes(owner.uploads.pop(parts.path.rpartition("/")[2])) + body
             [digest] = parse_qs(parts.query)["digest"]

@@ -73,7 +73,15 @@ def test_lookups(records: Records) -> None:
 
 @pytest.mark.parametrize(
     ("text", "found"),
-    [("a" * 8, True), ("b" * 12, True), ("sha256:" + "a" * 8, True), (A, True), ("a" * 7, False), ("c" * 8, False)],
+    [
+        ("a" * 8, True),
+        ("b" * 12, True),
+        ("sha256:" + "a" * 8, True),
+        ("sha512:" + "a" * 8, False),
+        (A, True),
+        ("a" * 7, False),
+        ("c" * 8, False),
+    ],
 )
 def test_prefixes(records: Records, text: str, found: bool) -> None:
     records.put(RECORD)

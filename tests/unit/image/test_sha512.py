@@ -56,7 +56,7 @@ def test_another_content_is_refused_as_it_streams(made: OciImage, tmp_path: Path
         name = registry.hold("a", "1", made)
         digests = {"/blobs/": made.layers[0].blob.digest, "/manifests/": "/manifests/1"}
         registry.faults.append(Fault(digests[where], method="GET", corrupt=12))
-        with pytest.raises(Corrupt, match="does not match its digest.*sha512:|sha512:.*does not match its digest"):
+        with pytest.raises(Corrupt, match=r"does not match its digest.*sha512:|sha512:.*does not match its digest"):
             pull(order(tmp_path, name), {}, lambda *_: None)
         assert made.layers[0].blob.digest not in set(BlobStore(tmp_path / "blobs").list())
 
