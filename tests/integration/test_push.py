@@ -15,7 +15,7 @@ from zlayer.image.contract import Progress
 from zlayer.image.local import LocalImages
 from zlayer.image.settings import RegistryHost, RegistrySettings
 from zlayer.model.errors import Denied, Invalid, NotFound
-from zlayer.testing.imagery import image, layer
+from zlayer.testing.imagery import OciIndex, image, index, layer
 from zlayer.testing.imagery_push import push
 from zlayer.testing.imagery_samples import busybox_image
 from zlayer.testing.imagery_tar import Tar
@@ -122,3 +122,37 @@ async def test_another_name_is_another_record_of_the_same_image(tmp_path: Path) 
         with pytest.raises(NotFound):
             await images.tag("absent", "mine")
         assert {one.reference for one in await LocalImages(tmp_path / "data").list()} >= {tagged.reference}
+
+
+async def test_one_platform_of_a_layout_goes_in_and_out_and_the_others_are_named(tmp_path: Path) -> None:
+    """What we push of it is its image of one platform, byte for byte."""
+    amd, arm = (
+        image([layer(Tar().file(name, name.encode()))], {"Cmd": [name]}, platform=f"linux/{name}")
+        for name in ("amd64", "arm64")
+    )
+    both = index([amd, arm])
+    with Registry(tmp_path) as registry:
+        images = LocalImages(tmp_path / "data", settings(registry))
+        archive = _layout(tmp_path / "multi.tar", both)
+        for platform, wanted, other in ((None, amd, "linux/arm64"), ("linux/arm64", arm, "linux/amd64")):
+            name = f"{registry.address}/team/{wanted.platform.rpartition('/')[2]}:1"
+            with archive.open("rb") as file:
+                [got] = await images.import_archive(file.fileno(), name=name, platform=platform)
+            assert (got.digest, got.index_digest) == (wanted.digest, both.digest)
+            pushed = await images.push(name)
+            assert (pushed.digest, pushed.platform, pushed.left) == (wanted.digest, wanted.platform, (other,))
+            back = await LocalImages(tmp_path / "back", settings(registry)).pull(name, platform=wanted.platform)
+            assert (back.digest, back.layers) == (wanted.digest, got.layers)
+        with archive.open("rb") as file, pytest.raises(NotFound, match=r"linux/s390x"):
+            await images.import_archive(file.fileno(), name="x:1", platform="linux/s390x")
+
+
+def _layout(path: Path, both: OciIndex) -> Path:
+    top = {"schemaVersion": 2, "manifests": [both.manifest.descriptor]}
+    tar = Tar().file("oci-layout", b'{"imageLayoutVersion":"1.0.0"}').file("index.json", json.dumps(top).encode())
+    for one in both.images:
+        for each in (*one.blobs(), one.manifest):
+            tar.file(f"blobs/{each.digest.replace(':', '/')}", each.read())
+    tar.file(f"blobs/{both.digest.replace(':', '/')}", both.manifest.read())
+    path.write_bytes(tar.finish())
+    return path

@@ -27,6 +27,7 @@ def register(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("source", metavar="FILE|URL|-", help="a tar, plain or packed with gzip or zstd")
     parser.add_argument("-t", "--tag", metavar="NAME", default="", help="the image's name, instead of its own")
     parser.add_argument("--rootfs", action="store_true", help="a plain root file system, which becomes one layer")
+    parser.add_argument("--platform", metavar="OS/ARCH", help="which image of several (this node's)")
     parser.add_argument("-q", "--quiet", action="store_true", help="print digests only")
 
 
@@ -34,7 +35,8 @@ def run(args: argparse.Namespace) -> int:
     screen = Screen.of(args)
     with _opened(args.source) as (file, total):
         pieces = _pieces(file) if args.quiet else _shown(screen, _pieces(file), total)
-        images = link.client(args).import_archive(pieces, name=args.tag, rootfs=args.rootfs)
+        api = link.client(args)
+        images = api.import_archive(pieces, name=args.tag, rootfs=args.rootfs, platform=args.platform)
     screen.clear()
     for image in images:
         screen.data(image.digest if args.quiet else f"{image.reference}  {image.digest}")

@@ -31,6 +31,8 @@ def run(args: argparse.Namespace) -> int:
             finish(screen, blobs, quiet=args.quiet)
             if not args.quiet:
                 screen.note(f"{size(item.sent)} sent; {item.there} blobs were there, {item.mounted} mounted")
+                if item.left:
+                    screen.note(f"only {item.platform} went; not kept here, and not pushed: {', '.join(item.left)}")
             screen.data(item.digest if args.quiet else f"{item.reference}  {item.digest}")
         elif not args.quiet:
             show(screen, blobs, item)

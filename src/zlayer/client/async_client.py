@@ -222,9 +222,9 @@ class AsyncClient:
                 yield piece
 
     async def import_archive(
-        self, pieces: AsyncIterable[bytes], *, name: str = "", rootfs: bool = False
+        self, pieces: AsyncIterable[bytes], *, name: str = "", rootfs: bool = False, platform: str | None = None
     ) -> tuple[results.Image, ...]:
-        target = calls.import_archive(name, rootfs=rootfs)
+        target = calls.import_archive(name, rootfs=rootfs, platform=platform)
         headers = {"Content-Type": "application/x-tar"}
         async with async_transport.upload(
             self.address, target, pieces, headers=headers, timeout=self.timeout

@@ -255,9 +255,9 @@ def export(references: Sequence[str], compression: str) -> str:
     return f"{API}/images/export?{named}" + (f"&compression={compression}" if compression else "")
 
 
-def import_archive(name: str, *, rootfs: bool) -> str:
+def import_archive(name: str, *, rootfs: bool, platform: str | None = None) -> str:
     """The target an archive is posted to."""
-    return f"{API}/images/import{query(name=name or None, rootfs=rootfs or None)}"
+    return f"{API}/images/import{query(name=name or None, rootfs=rootfs or None, platform=platform)}"
 
 
 def disk_usage() -> Call[results.DiskUsage]:

@@ -242,10 +242,10 @@ class Client:
             yield from response.chunks()
 
     def import_archive(
-        self, pieces: Iterable[bytes], *, name: str = "", rootfs: bool = False
+        self, pieces: Iterable[bytes], *, name: str = "", rootfs: bool = False, platform: str | None = None
     ) -> tuple[results.Image, ...]:
         """Send an archive; the images that were in it. `rootfs`: a plain tree, for one image called `name`."""
-        target = calls.import_archive(name, rootfs=rootfs)
+        target = calls.import_archive(name, rootfs=rootfs, platform=platform)
         headers = {"Content-Type": "application/x-tar"}
         with transport.upload(self.address, target, pieces, headers=headers, timeout=self.timeout) as response:
             return results.Image.all(response.json())

@@ -235,13 +235,18 @@ class Origin(Record):
 
 
 class Pushed(Record):
-    """Where an image is now. `sent`: bytes that went over the wire; `there` and `mounted`: blobs that need not."""
+    """Where an image is now. `sent`: bytes that went over the wire; `there` and `mounted`: blobs that need not.
+
+    `platform` went; `left` are the others of the index it came from, which are not kept here.
+    """
 
     reference: str
     digest: str = ""
     sent: int = 0
     there: int = 0
     mounted: int = 0
+    platform: str = ""
+    left: tuple[str, ...] = ()
 
 
 class Fault(Record):

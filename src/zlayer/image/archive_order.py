@@ -36,21 +36,28 @@ class ExportOrder:
 
 @dataclass(frozen=True, slots=True)
 class ImportOrder:
-    """An archive on `descriptor`. `name`: instead of its own; `rootfs`: a plain tree that becomes one layer."""
+    """An archive on `descriptor`. `name`: instead of its own; `rootfs`: a plain tree that becomes one layer.
+
+    `platform`: which image of an index; None: this machine's.
+    """
 
     root: Path
     name: str
     rootfs: bool
     settings: RegistrySettings
     descriptor: int
+    platform: str | None = None
 
     def document(self) -> Json:
         return {
-            "job": "import", "root": str(self.root), "name": self.name, "rootfs": self.rootfs,
+            "job": "import", "platform": self.platform, "root": str(self.root), "name": self.name, "rootfs": self.rootfs,
             "settings": self.settings.document(), "descriptor": self.descriptor,
         }  # fmt: skip
 
     @classmethod
     def read(cls, document: Mapping[str, Any]) -> ImportOrder:
         settings = RegistrySettings.of_document(document["settings"])
-        return cls(Path(document["root"]), document["name"], document["rootfs"], settings, document["descriptor"])
+        return cls(
+            Path(document["root"]), document["name"], document["rootfs"], settings,
+            document["descriptor"], document["platform"],
+        )  # fmt: skip

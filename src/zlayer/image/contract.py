@@ -72,13 +72,18 @@ OnProgress = Callable[[Progress], None]
 
 @dataclass(frozen=True, slots=True)
 class Pushed:
-    """Where an image is now. `sent` counts bytes that went over the wire; `there` and `mounted` count blobs."""
+    """Where an image is now. `sent` counts bytes that went over the wire; `there` and `mounted` count blobs.
+
+    One platform went, for a node keeps one of each pull; `left` are the others of the index it came from.
+    """
 
     reference: str
     digest: str
     sent: int = 0
     there: int = 0
     mounted: int = 0
+    platform: str = ""
+    left: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,10 +277,12 @@ class Images(Protocol):
         """
         ...
 
-    async def import_archive(self, source: int, *, name: str = "", rootfs: bool = False) -> Sequence[Image]:
+    async def import_archive(
+        self, source: int, *, name: str = "", rootfs: bool = False, platform: str | None = None
+    ) -> Sequence[Image]:
         """The images of an archive read from the descriptor `source`: an OCI layout, or what docker saves.
 
-        It may be packed with gzip or zstd. `rootfs`: a plain tree, which becomes an image of one layer; it needs a
+        Of an index, the image of `platform` (None: this machine's); `NotFound` tells those that are there. It may be packed with gzip or zstd. `rootfs`: a plain tree, which becomes an image of one layer; it needs a
         `name`. Errors: `Invalid` (no archive of images, no name), `Corrupt`, `Exhausted`; nothing is named then.
         """
         ...

@@ -43,7 +43,7 @@ def take_in(order: ImportOrder, environ: Mapping[str, str], report: Report) -> J
     images = []
     for reference, digest in named:
         pinned = f"{reference.name}@{digest}"
-        pulled = pull(PullOrder(order.root, pinned, None, order.settings, offline=True), environ, report)
+        pulled = pull(PullOrder(order.root, pinned, order.platform, order.settings, offline=True), environ, report)
         images.append({"reference": str(reference), "pulled": asdict(pulled)})
     return {"images": images}
 

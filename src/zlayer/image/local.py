@@ -119,7 +119,10 @@ class LocalImages:
         record = self._one(source)
         wanted = self._target(target or record.image.reference, pinned=not target)
         await self._repack(record, on_progress or (lambda _progress: None))
-        order = PushOrder(self._root, str(wanted), record.image.digest, self._settings, self._mounts(record, wanted))
+        order = PushOrder(
+            self._root, str(wanted), record.image.digest, self._settings, self._mounts(record, wanted),
+            platform=record.image.platform, index_digest=record.image.index_digest,
+        )  # fmt: skip
         async with self._workers:
             return await run_push(order, on_progress or (lambda _progress: None))
 
@@ -132,11 +135,16 @@ class LocalImages:
         async with self._workers:
             await run_job(order.document(), lambda _progress: None, inherit=(out,))
 
-    async def import_archive(self, source: int, *, name: str = "", rootfs: bool = False) -> Sequence[Image]:
+    async def import_archive(
+        self, source: int, *, name: str = "", rootfs: bool = False, platform: str | None = None
+    ) -> Sequence[Image]:
+        asked = self._asked(platform)
+        if rootfs and asked:
+            raise Invalid("a root file system is of this machine's platform", hint="leave the platform out")
         wanted = str(self._target(name)) if name else ""
         if rootfs and not wanted:
             raise Invalid("a root file system has no name of its own", hint="give it one: -t NAME[:TAG]")
-        order = ImportOrder(self._root, wanted, rootfs, self._settings, source)
+        order = ImportOrder(self._root, wanted, rootfs, self._settings, source, asked or None)
         self._guests += 1
         whole = False
         try:
@@ -144,7 +152,7 @@ class LocalImages:
                 result = await run_job(order.document(), lambda _progress: None, inherit=(source,))
             whole = True
             async with self._writing:
-                return [await self._keep(self._parse(one["reference"]), "", pulled_of(one["pulled"]))
+                return [await self._keep(self._parse(one["reference"]), asked, pulled_of(one["pulled"]))
                         for one in result["images"]]  # fmt: skip
         except ZlayerError:
             if self._guests == 1 and not len(self._flights):  # what has no record is this import's

@@ -34,7 +34,8 @@ def pulled_of(result: Json) -> Pulled:
 
 
 async def run_push(order: PushOrder, on_progress: OnProgress) -> Pushed:
-    return Pushed(**await run_job(order.document(), on_progress))
+    result = await run_job(order.document(), on_progress)
+    return Pushed(**{**result, "left": tuple(result["left"])})
 
 
 async def run_job(order: Json, on_progress: OnProgress, *, inherit: Sequence[int] = ()) -> Json:

@@ -13,7 +13,7 @@ from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from zlayer.image import manifest as formats
 from zlayer.image.blobs import BlobStore
 from zlayer.image.contract import Pushed
-from zlayer.image.manifest import Descriptor, Manifest
+from zlayer.image.manifest import Descriptor, Index, Manifest
 from zlayer.image.pull_layer import PROGRESS_EVERY, Report
 from zlayer.image.push_order import PushOrder
 from zlayer.image.reference import parse
@@ -61,7 +61,17 @@ class _Push:
         return Pushed(
             reference=str(self._registry.reference), digest=self._order.digest, sent=self._sent,
             there=self._counts["exists"], mounted=self._counts["mounted"],
+            platform=self._order.platform, left=self._left(),
         )  # fmt: skip
+
+    def _left(self) -> tuple[str, ...]:
+        """Platforms of the image's index that did not go: a node keeps one of them."""
+        digest = self._order.index_digest
+        body = self._blobs.read(digest, MAX_MANIFEST) if digest else None
+        document = formats.read_manifest(body, "", digest) if body is not None else None
+        entries = document.entries if isinstance(document, Index) else ()
+        others = (entry for entry in entries if entry.descriptor.digest != self._order.digest)
+        return tuple(dict.fromkeys(str(entry.platform or "unknown") for entry in others))
 
     def _locators(self) -> list[str]:
         """Under its digest first where the tag would not tell it: registries name a tag's manifest by sha256."""

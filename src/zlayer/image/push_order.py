@@ -19,6 +19,9 @@ class PushOrder:
     digest: str
     settings: RegistrySettings
     mount_from: tuple[str, ...] = ()
+    platform: str = ""
+    index_digest: str = ""
+    """The index the image was found by; it names platforms that do not go."""
 
     def document(self) -> dict[str, Any]:  # Any: a JSON document
         return {
@@ -28,6 +31,8 @@ class PushOrder:
             "digest": self.digest,
             "settings": self.settings.document(),
             "mount_from": list(self.mount_from),
+            "platform": self.platform,
+            "index_digest": self.index_digest,
         }
 
     @classmethod
@@ -35,4 +40,5 @@ class PushOrder:
         return cls(
             Path(document["root"]), document["reference"], document["digest"],
             RegistrySettings.of_document(document["settings"]), tuple(document["mount_from"]),
+            document["platform"], document["index_digest"],
         )  # fmt: skip

@@ -162,20 +162,24 @@ class FakeImages:
         if on_progress is not None:
             on_progress(Progress(image.digest, "done", Bytes(1), Bytes(1)))
         self.serves[name] = image.digest
-        return Pushed(name, image.digest, sent=1)
+        return Pushed(name, image.digest, sent=1, platform=image.platform)
 
     async def export(self, references: Sequence[str], out: int, *, compression: Compression = "") -> None:
         del compression
         for reference in references:
             os.write(out, f"{self._one(reference).digest}\n".encode())
 
-    async def import_archive(self, source: int, *, name: str = "", rootfs: bool = False) -> Sequence[Image]:
+    async def import_archive(
+        self, source: int, *, name: str = "", rootfs: bool = False, platform: str | None = None
+    ) -> Sequence[Image]:
         del rootfs
         with os.fdopen(os.dup(source), "rb") as file:
             text = await anyio.to_thread.run_sync(file.read)
         if not name:
             raise Invalid("the archive gives it no name", hint="-t NAME")
-        image = Image(name, digest_of(text.decode()), self.config, (), "linux/amd64", Bytes(len(text)), Timestamp(0))
+        image = Image(
+            name, digest_of(text.decode()), self.config, (), platform or "linux/amd64", Bytes(len(text)), Timestamp(0)
+        )
         self.local[name] = image
         return [image]
 

@@ -26,3 +26,9 @@ def test_a_refusal_is_told(daemon: ScriptedDaemon, cli: Cli) -> None:
     done = cli("push", "a:1")
     assert (done.code, done.out) == (8, "")
     assert "no right to push" in done.err
+
+
+def test_platforms_that_did_not_go_are_named(daemon: ScriptedDaemon, cli: Cli) -> None:
+    pushed = {**PUSHED["pushed"], "platform": "linux/amd64", "left": ["linux/arm64", "linux/s390x"]}
+    daemon.routes[PUSH] = ndjson({"pushed": pushed})
+    assert "only linux/amd64 went; not kept here, and not pushed: linux/arm64, linux/s390x" in cli("push", "a:1").err

@@ -119,10 +119,14 @@ async def export_images(
     responses=documented(list[ImageItem], errors=(422,)),
 )
 async def import_images(
-    api: Api, request: Request, name: Annotated[str, Query()] = "", rootfs: Annotated[bool, Query()] = False
+    api: Api,
+    request: Request,
+    name: Annotated[str, Query()] = "",
+    rootfs: Annotated[bool, Query()] = False,
+    platform: Annotated[str | None, Query()] = None,
 ) -> Response:
     """The body is the tar, plain or packed with gzip or zstd."""
-    work = partial(api.agent.images.import_archive, name=name, rootfs=rootfs)
+    work = partial(api.agent.images.import_archive, name=name, rootfs=rootfs, platform=platform)
     return answer([image_item(image) for image in await fed(request, work)])
 
 
