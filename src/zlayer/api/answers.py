@@ -200,6 +200,31 @@ class Reclaimed(Answer):
     dry_run: bool
 
 
+class ReferrerItem(Answer):
+    """A manifest that belongs to `subject`; `type` is its artifact type."""
+
+    digest: str
+    type: str
+    media_type: str
+    size: int
+    subject: str
+    annotations: dict[str, str]
+
+
+class AttachedItem(Answer):
+    """`listed`: `api` (by the registry) or `tag` (in the fallback tag)."""
+
+    digest: str
+    subject: str
+    listed: str
+
+
+class SbomItem(Answer):
+    digest: str
+    type: str
+    text: str
+
+
 class OriginItem(Answer):
     created: str
     by: str

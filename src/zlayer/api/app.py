@@ -20,6 +20,7 @@ from zlayer.api.answers import EventItem, LogItem, ProblemDocument, RunItem
 from zlayer.api.authorise import TABLE, authorise
 from zlayer.api.edge import Edge
 from zlayer.api.routes import (
+    artifacts,
     certificates,
     deployments,
     health,
@@ -45,6 +46,7 @@ ROUTERS = (
     instances.router,
     run.router,
     storage.router,
+    artifacts.router,
     images.router,
     registries.router,
     proxy.router,
@@ -66,7 +68,10 @@ def create_app(services: Services, *, trusted: bool) -> ASGIApp:
 
 def guarded(core: FastAPI, services: Services, *, trusted: bool) -> ASGIApp:
     """`core` behind its door; several doors may share one core."""
-    return Edge(Trusted(core) if trusted else Bearer(core, services.verify), unbounded=[("POST", images.IMPORT)])
+    return Edge(
+        Trusted(core) if trusted else Bearer(core, services.verify),
+        unbounded=[("POST", images.IMPORT), ("POST", artifacts.ATTACH)],
+    )
 
 
 def core_app(services: Services) -> FastAPI:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import time
 
-from zlayer.cli import image_verify, link
+from zlayer.cli import image_artifacts, image_verify, link
 from zlayer.cli.parsing import add_format, add_subcommand
 from zlayer.cli.render.documents import as_text
 from zlayer.cli.render.progress import short
@@ -21,6 +21,8 @@ zlayer image inspect alpine:3.20
 zlayer image history alpine:3.20
 zlayer image rm alpine:3.20 redis:7
 zlayer image verify --repair
+zlayer image attach localhost:5000/shop/web:2 web.spdx.json --type application/spdx+json
+zlayer image sbom localhost:5000/shop/web:2
 """
 
 
@@ -36,6 +38,7 @@ def register(parser: argparse.ArgumentParser) -> None:
     history.add_argument("--no-trunc", action="store_true", help="whole commands")
     add_format(history)
     image_verify.register(subs)
+    image_artifacts.register(subs)
     inspect = add_subcommand(subs, "inspect", "Show everything about an image")
     inspect.add_argument("image", metavar="IMAGE")
     inspect.add_argument("--format", choices=("json", "yaml"), default="json", help="default: json")
@@ -49,6 +52,8 @@ def run(args: argparse.Namespace) -> int:
     if args.action == "inspect":
         screen.data(as_text(dict(api.image(args.image)), args.format))
         return 0
+    if args.action in image_artifacts.ACTIONS:
+        return image_artifacts.run(args, screen)
     if args.action == "verify":
         return image_verify.run(args, screen)
     if args.action == "history":

@@ -235,6 +235,22 @@ class AsyncClient:
         """The same image under another name as well."""
         return await self.send(calls.tag(source, target))
 
+    async def referrers(self, reference: str, *, kind: str = "") -> tuple[results.Referrer, ...]:
+        return await self.send(calls.referrers(reference, kind))
+
+    async def attach(
+        self, reference: str, pieces: AsyncIterable[bytes], *, kind: str, name: str = ""
+    ) -> results.Attached:
+        """Attach content to an image at its registry. `kind`: its media type; `name`: its file name."""
+        target, headers = calls.attach(reference, kind, name), {"Content-Type": "application/octet-stream"}
+        async with async_transport.upload(
+            self.address, target, pieces, headers=headers, timeout=self.timeout
+        ) as response:
+            return results.Attached.of(json.loads(await response.read()))
+
+    async def sbom(self, reference: str, *, kind: str = "") -> results.Sbom:
+        return await self.send(calls.sbom(reference, kind))
+
     async def logins(self) -> tuple[results.Login, ...]:
         return await self.send(calls.logins())
 

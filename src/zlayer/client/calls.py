@@ -273,6 +273,20 @@ def image_history(reference: str) -> Call[tuple[results.Origin, ...]]:
     return Call("GET", f"{API}/images/history{query(reference=reference)}", results.Origin.all)
 
 
+def referrers(reference: str, kind: str) -> Call[tuple[results.Referrer, ...]]:
+    asked = query(reference=reference, type=kind or None)
+    return Call("GET", f"{API}/images/referrers{asked}", results.Referrer.all)
+
+
+def attach(reference: str, kind: str, name: str) -> str:
+    """The target a file is posted to."""
+    return f"{API}/images/attach{query(reference=reference, type=kind, name=name or None)}"
+
+
+def sbom(reference: str, kind: str) -> Call[results.Sbom]:
+    return Call("GET", f"{API}/images/sbom{query(reference=reference, type=kind or None)}", results.Sbom.of)
+
+
 def logins() -> Call[tuple[results.Login, ...]]:
     return Call("GET", f"{API}/registries", results.Login.all)
 

@@ -254,6 +254,19 @@ class Client:
         """The same image under another name as well."""
         return self.send(calls.tag(source, target))
 
+    def referrers(self, reference: str, *, kind: str = "") -> tuple[results.Referrer, ...]:
+        """What is attached to an image at its registry; `kind`: of that artifact type only."""
+        return self.send(calls.referrers(reference, kind))
+
+    def attach(self, reference: str, pieces: Iterable[bytes], *, kind: str, name: str = "") -> results.Attached:
+        """Attach content to an image at its registry. `kind`: its media type; `name`: its file name."""
+        target, headers = calls.attach(reference, kind, name), {"Content-Type": "application/octet-stream"}
+        with transport.upload(self.address, target, pieces, headers=headers, timeout=self.timeout) as response:
+            return results.Attached.of(response.json())
+
+    def sbom(self, reference: str, *, kind: str = "") -> results.Sbom:
+        return self.send(calls.sbom(reference, kind))
+
     def logins(self) -> tuple[results.Login, ...]:
         return self.send(calls.logins())
 

@@ -273,6 +273,31 @@ class Verified(Record):
     faults: tuple[Fault, ...] = ()
 
 
+class Referrer(Record):
+    """A manifest that belongs to `subject`; `type` is its artifact type."""
+
+    digest: str
+    type: str = ""
+    media_type: str = ""
+    size: int = 0
+    subject: str = ""
+    annotations: Mapping[str, Any] = {}  # Any: JSON values
+
+
+class Attached(Record):
+    """`listed`: `api` (by the registry) or `tag` (in the fallback tag)."""
+
+    digest: str
+    subject: str = ""
+    listed: str = ""
+
+
+class Sbom(Record):
+    digest: str
+    type: str = ""
+    text: str = ""
+
+
 class Login(Record):
     registry: str
     username: str = ""

@@ -50,8 +50,8 @@ class ImportOrder:
 
     def document(self) -> Json:
         return {
-            "job": "import", "platform": self.platform, "root": str(self.root), "name": self.name, "rootfs": self.rootfs,
-            "settings": self.settings.document(), "descriptor": self.descriptor,
+            "job": "import", "root": str(self.root), "name": self.name, "rootfs": self.rootfs,
+            "platform": self.platform, "settings": self.settings.document(), "descriptor": self.descriptor,
         }  # fmt: skip
 
     @classmethod

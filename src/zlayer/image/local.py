@@ -13,6 +13,7 @@ from anyio import to_thread
 
 from zlayer.image import platform as platforms
 from zlayer.image.archive_order import ExportOrder, ImportOrder
+from zlayer.image.artifact_order import RegistryArtifacts
 from zlayer.image.blobs import BlobStore
 from zlayer.image.collect import Stores, delete, garbage
 from zlayer.image.contract import Compression, Image, OnProgress, Pushed
@@ -69,6 +70,7 @@ class LocalImages:
             find=self._one, again=self._again, pull=self._pull_lost,
         )  # fmt: skip
         self.upkeep = LocalUpkeep(hands)
+        self.artifacts = RegistryArtifacts(root, self._settings, self._workers)
         self.stock = Stock(self._stores, self._records, self._writing, find=self._one, alone=self._alone)
 
     async def pull(

@@ -49,20 +49,24 @@ def push_blob(registry: Registry, source: Source, told: Told = lambda _sent: Non
     return _Upload(registry, source, told).run()
 
 
-def push_manifest(registry: Registry, locator: str, body: bytes, media_type: str) -> None:
-    """Put a manifest or index under a tag or its digest. Its blobs must be there."""
+def push_manifest(registry: Registry, locator: str, body: bytes, media_type: str) -> str:
+    """Put a manifest or index under a tag or its digest. Its blobs must be there.
 
-    def put() -> str:
+    What it belongs to, if the registry has a list of referrers and has put it there (`OCI-Subject`); else empty.
+    """
+
+    def put() -> tuple[str, str]:
         answer = registry.ask("PUT", f"manifests/{locator}", {"Content-Type": media_type}, body, good=(201,))
         answer.close()
-        return answer.header("Docker-Content-Digest")
+        return answer.header("Docker-Content-Digest"), answer.header("OCI-Subject")
 
-    claimed = registry.patience().call(registry.reference.domain, put)
+    claimed, subject = registry.patience().call(registry.reference.domain, put)
     if is_digest(claimed) and claimed != (real := digest_of(body, claimed)):
         raise Corrupt(
             f"registry {registry.reference.domain} stored the manifest as {claimed}, not as {real}",
             hint="a proxy on the way may alter content; push again",
         )
+    return subject
 
 
 def _has(registry: Registry, digest: str) -> bool:

@@ -64,6 +64,11 @@ def _outcome(order: Json, report: Report) -> Json:
             from zlayer.image.verify_order import VerifyOrder
 
             return verify(VerifyOrder.read(order), report).document()
+        case "referrers" | "attach" | "sbom":
+            from zlayer.image.artifact_order import ArtifactOrder
+            from zlayer.image.artifacts import attend
+
+            return attend(ArtifactOrder.read(order), os.environ)
         case "login":
             from zlayer.image.login import check
             from zlayer.image.login_order import LoginOrder

@@ -12,7 +12,9 @@ import anyio
 import anyio.to_thread
 
 from zlayer.image.contract import (
+    Attached,
     Compression,
+    Document,
     Fault,
     FaultState,
     Image,
@@ -23,6 +25,7 @@ from zlayer.image.contract import (
     Piece,
     Progress,
     Pushed,
+    Referrer,
     Totals,
     Usage,
     Verified,
@@ -95,6 +98,33 @@ class FakeUpkeep:
 
 
 @dataclass(slots=True)
+class FakeArtifacts:
+    """What was attached, by reference."""
+
+    attached: dict[str, list[Document]]
+
+    async def referrers(self, reference: str, *, kind: str = "") -> Sequence[Referrer]:
+        return [
+            Referrer(one.digest, one.type, "", Bytes(len(one.text)), digest_of(reference))
+            for one in self.attached.get(reference, [])
+            if kind in ("", one.type)
+        ]
+
+    async def attach(self, reference: str, source: int, *, kind: str, name: str = "") -> Attached:
+        del name
+        with os.fdopen(os.dup(source), "rb") as file:
+            text = (await anyio.to_thread.run_sync(file.read)).decode()
+        self.attached.setdefault(reference, []).append(Document(digest_of(text), kind, text))
+        return Attached(digest_of(text), digest_of(reference), "tag")
+
+    async def sbom(self, reference: str, *, kind: str = "") -> Document:
+        for one in self.attached.get(reference, []):
+            if kind in ("", one.type):
+                return one
+        raise NotFound(f"no SBOM of {reference}", hint="attach one")
+
+
+@dataclass(slots=True)
 class FakeImages:
     """`seconds` is how long a download takes; `fault` may raise for a reference; `serves` are moved tags' digests."""
 
@@ -104,6 +134,7 @@ class FakeImages:
     config: ImageConfig = field(default_factory=lambda: ImageConfig(cmd=("serve",)))
     local: dict[str, Image] = field(default_factory=dict)
     downloads: Counter[str] = field(default_factory=Counter)
+    attached: dict[str, list[Document]] = field(default_factory=dict)
     damaged: set[str] = field(default_factory=set)
     known: dict[str, str] = field(default_factory=dict)
     """Logins: user names by registry. The password `REFUSED` is refused everywhere."""
@@ -111,6 +142,10 @@ class FakeImages:
     @property
     def stock(self) -> FakeStorage:
         return FakeStorage(self.local)
+
+    @property
+    def artifacts(self) -> FakeArtifacts:
+        return FakeArtifacts(self.attached)
 
     @property
     def upkeep(self) -> FakeUpkeep:
