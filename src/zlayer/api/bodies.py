@@ -213,6 +213,9 @@ class LoginBody(Body):
 
 
 class PullBody(Body):
+    """`limit_rate` in bytes a second, 0 for no limit; None: as config.toml says."""
+
     reference: str
     policy: PullPolicy = "always"
     platform: str | None = None
+    limit_rate: Annotated[Bytes, Field(ge=0, lt=2**63)] | None = None

@@ -9,6 +9,7 @@ from typing import TypeVar
 import anyio
 
 from zlayer.image.contract import Image, Images, Progress, Pushed, Verified
+from zlayer.model.base import Bytes
 from zlayer.model.container import PullPolicy
 from zlayer.model.errors import ZlayerError
 
@@ -18,9 +19,18 @@ InUse = Callable[[], Collection[str]]
 OnBlob = Callable[[Progress], Awaitable[None]]
 
 
-async def pull(images: Images, reference: str, *, policy: PullPolicy, platform: str | None, tell: OnBlob) -> Image:
+async def pull(
+    images: Images,
+    reference: str,
+    *,
+    policy: PullPolicy,
+    platform: str | None,
+    tell: OnBlob,
+    limit_rate: Bytes | None = None,
+) -> Image:
     """As `Images.pull`. `tell` hears of every blob at least once after its last change."""
-    return await _told(partial(images.pull, reference, policy=policy, platform=platform), tell)
+    work = partial(images.pull, reference, policy=policy, platform=platform, limit_rate=limit_rate)
+    return await _told(work, tell)
 
 
 async def push(images: Images, source: str, target: str, *, tell: OnBlob) -> Pushed:

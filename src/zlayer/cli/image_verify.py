@@ -13,7 +13,8 @@ from zlayer.cli.render.progress import Blobs, short
 from zlayer.cli.render.table import table
 from zlayer.cli.render.times import size
 from zlayer.cli.screen import Screen
-from zlayer.client.results import Fault, PullProgress, Verified
+from zlayer.client.image_results import Fault, Verified
+from zlayer.client.results import PullProgress
 
 BAD = 1
 """Exit code when something is bad and stayed so."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from zlayer.cli import link
+from zlayer.cli import link, units
 from zlayer.cli.render.progress import Blobs
 from zlayer.cli.screen import Screen
 from zlayer.client.results import Image, PullProgress
@@ -20,13 +20,19 @@ def register(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("image", metavar="IMAGE", help="a reference, as docker takes them")
     parser.add_argument("--policy", choices=("always", "if_not_present", "newer", "never"), help="default: always")
     parser.add_argument("--platform", metavar="OS/ARCH", help="default: this node's")
+    parser.add_argument("--limit-rate", metavar="RATE", type=_rate, help="bytes a second, such as 10M; 0: no limit")
     parser.add_argument("-q", "--quiet", action="store_true", help="print the digest only")
+
+
+def _rate(text: str) -> int:
+    return 0 if text == "0" else units.size(text)
 
 
 def run(args: argparse.Namespace) -> int:
     screen = Screen.of(args)
     blobs = Blobs()
-    for item in link.client(args).pull(args.image, policy=args.policy, platform=args.platform):
+    api = link.client(args)
+    for item in api.pull(args.image, policy=args.policy, platform=args.platform, limit_rate=args.limit_rate):
         if isinstance(item, Image):
             finish(screen, blobs, quiet=args.quiet)
             screen.data(item.digest if args.quiet else f"{item.reference}  {item.digest}")

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import anyio
 
-from zlayer.client import async_transport, calls, connect, results, transport
+from zlayer.client import async_transport, calls, connect, image_results, results, transport
 from zlayer.client.async_transport import AsyncResponse, AsyncWebSocket
 from zlayer.client.calls import Call, LogQuery
 
@@ -198,9 +198,14 @@ class AsyncClient:
         return await self.send(calls.remove_image(reference))
 
     def pull(
-        self, reference: str, *, policy: str | None = None, platform: str | None = None
+        self,
+        reference: str,
+        *,
+        policy: str | None = None,
+        platform: str | None = None,
+        limit_rate: int | None = None,
     ) -> AsyncGenerator[results.PullProgress | results.Image, None]:
-        return self.stream(calls.pull(reference, policy, platform))
+        return self.stream(calls.pull(reference, policy, platform, limit_rate))
 
     def push(self, reference: str, target: str = "") -> AsyncGenerator[results.PullProgress | results.Pushed, None]:
         """How each blob stands, then where the image is, last. `target`: another name for it to go to."""
@@ -208,7 +213,7 @@ class AsyncClient:
 
     def verify(
         self, references: Sequence[str] = (), *, repair: bool = False
-    ) -> AsyncGenerator[results.PullProgress | results.Verified, None]:
+    ) -> AsyncGenerator[results.PullProgress | image_results.Verified, None]:
         """What is being looked at, then what was wrong, last. No references: all that is kept."""
         return self.stream(calls.verify(references, repair=repair))
 
@@ -235,20 +240,20 @@ class AsyncClient:
         """The same image under another name as well."""
         return await self.send(calls.tag(source, target))
 
-    async def referrers(self, reference: str, *, kind: str = "") -> tuple[results.Referrer, ...]:
+    async def referrers(self, reference: str, *, kind: str = "") -> tuple[image_results.Referrer, ...]:
         return await self.send(calls.referrers(reference, kind))
 
     async def attach(
         self, reference: str, pieces: AsyncIterable[bytes], *, kind: str, name: str = ""
-    ) -> results.Attached:
+    ) -> image_results.Attached:
         """Attach content to an image at its registry. `kind`: its media type; `name`: its file name."""
         target, headers = calls.attach(reference, kind, name), {"Content-Type": "application/octet-stream"}
         async with async_transport.upload(
             self.address, target, pieces, headers=headers, timeout=self.timeout
         ) as response:
-            return results.Attached.of(json.loads(await response.read()))
+            return image_results.Attached.of(json.loads(await response.read()))
 
-    async def sbom(self, reference: str, *, kind: str = "") -> results.Sbom:
+    async def sbom(self, reference: str, *, kind: str = "") -> image_results.Sbom:
         return await self.send(calls.sbom(reference, kind))
 
     async def logins(self) -> tuple[results.Login, ...]:

@@ -9,7 +9,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
-from zlayer.client import results
+from zlayer.client import image_results, results
 from zlayer.client.record import Record
 
 T = TypeVar("T")
@@ -220,9 +220,11 @@ def run(body: Mapping[str, object]) -> Call[results.RunEvent]:
     return Call("POST", f"{API}/run", results.RunEvent.of, dict(body))
 
 
-def pull(reference: str, policy: str | None, platform: str | None) -> Call[results.PullProgress | results.Image]:
-    body = {"reference": reference, "policy": policy, "platform": platform}
-    return Call("POST", f"{API}/images/pull", _pulled, {k: v for k, v in body.items() if v})
+def pull(
+    reference: str, policy: str | None, platform: str | None, limit_rate: int | None = None
+) -> Call[results.PullProgress | results.Image]:
+    body = {"reference": reference, "policy": policy or None, "platform": platform or None, "limit_rate": limit_rate}
+    return Call("POST", f"{API}/images/pull", _pulled, {k: v for k, v in body.items() if v is not None})
 
 
 def _pulled(doc: Mapping[str, Any]) -> results.PullProgress | results.Image:
@@ -237,12 +239,12 @@ def _pushed(doc: Mapping[str, Any]) -> results.PullProgress | results.Pushed:
     return results.Pushed.of(doc["pushed"]) if "pushed" in doc else results.PullProgress.of(doc)
 
 
-def verify(references: Sequence[str], *, repair: bool) -> Call[results.PullProgress | results.Verified]:
+def verify(references: Sequence[str], *, repair: bool) -> Call[results.PullProgress | image_results.Verified]:
     return Call("POST", f"{API}/images/verify", _verified, {"references": list(references), "repair": repair})
 
 
-def _verified(doc: Mapping[str, Any]) -> results.PullProgress | results.Verified:
-    return results.Verified.of(doc["verified"]) if "verified" in doc else results.PullProgress.of(doc)
+def _verified(doc: Mapping[str, Any]) -> results.PullProgress | image_results.Verified:
+    return image_results.Verified.of(doc["verified"]) if "verified" in doc else results.PullProgress.of(doc)
 
 
 def tag(source: str, target: str) -> Call[results.Image]:
@@ -273,9 +275,9 @@ def image_history(reference: str) -> Call[tuple[results.Origin, ...]]:
     return Call("GET", f"{API}/images/history{query(reference=reference)}", results.Origin.all)
 
 
-def referrers(reference: str, kind: str) -> Call[tuple[results.Referrer, ...]]:
+def referrers(reference: str, kind: str) -> Call[tuple[image_results.Referrer, ...]]:
     asked = query(reference=reference, type=kind or None)
-    return Call("GET", f"{API}/images/referrers{asked}", results.Referrer.all)
+    return Call("GET", f"{API}/images/referrers{asked}", image_results.Referrer.all)
 
 
 def attach(reference: str, kind: str, name: str) -> str:
@@ -283,8 +285,8 @@ def attach(reference: str, kind: str, name: str) -> str:
     return f"{API}/images/attach{query(reference=reference, type=kind, name=name or None)}"
 
 
-def sbom(reference: str, kind: str) -> Call[results.Sbom]:
-    return Call("GET", f"{API}/images/sbom{query(reference=reference, type=kind or None)}", results.Sbom.of)
+def sbom(reference: str, kind: str) -> Call[image_results.Sbom]:
+    return Call("GET", f"{API}/images/sbom{query(reference=reference, type=kind or None)}", image_results.Sbom.of)
 
 
 def logins() -> Call[tuple[results.Login, ...]]:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
-from zlayer.client import calls, connect, results, transport
+from zlayer.client import calls, connect, image_results, results, transport
 from zlayer.client.calls import Call, LogQuery
 
 TYPE_CHECKING = False
@@ -218,10 +218,15 @@ class Client:
         return self.send(calls.remove_image(reference))
 
     def pull(
-        self, reference: str, *, policy: str | None = None, platform: str | None = None
+        self,
+        reference: str,
+        *,
+        policy: str | None = None,
+        platform: str | None = None,
+        limit_rate: int | None = None,
     ) -> Generator[results.PullProgress | results.Image, None, None]:
         """How each blob stands, then the image, last."""
-        return self.stream(calls.pull(reference, policy, platform))
+        return self.stream(calls.pull(reference, policy, platform, limit_rate))
 
     def push(self, reference: str, target: str = "") -> Generator[results.PullProgress | results.Pushed, None, None]:
         """How each blob stands, then where the image is, last. `target`: another name for it to go to."""
@@ -229,7 +234,7 @@ class Client:
 
     def verify(
         self, references: Sequence[str] = (), *, repair: bool = False
-    ) -> Generator[results.PullProgress | results.Verified, None, None]:
+    ) -> Generator[results.PullProgress | image_results.Verified, None, None]:
         """What is being looked at, then what was wrong, last. No references: all that is kept."""
         return self.stream(calls.verify(references, repair=repair))
 
@@ -254,17 +259,17 @@ class Client:
         """The same image under another name as well."""
         return self.send(calls.tag(source, target))
 
-    def referrers(self, reference: str, *, kind: str = "") -> tuple[results.Referrer, ...]:
+    def referrers(self, reference: str, *, kind: str = "") -> tuple[image_results.Referrer, ...]:
         """What is attached to an image at its registry; `kind`: of that artifact type only."""
         return self.send(calls.referrers(reference, kind))
 
-    def attach(self, reference: str, pieces: Iterable[bytes], *, kind: str, name: str = "") -> results.Attached:
+    def attach(self, reference: str, pieces: Iterable[bytes], *, kind: str, name: str = "") -> image_results.Attached:
         """Attach content to an image at its registry. `kind`: its media type; `name`: its file name."""
         target, headers = calls.attach(reference, kind, name), {"Content-Type": "application/octet-stream"}
         with transport.upload(self.address, target, pieces, headers=headers, timeout=self.timeout) as response:
-            return results.Attached.of(response.json())
+            return image_results.Attached.of(response.json())
 
-    def sbom(self, reference: str, *, kind: str = "") -> results.Sbom:
+    def sbom(self, reference: str, *, kind: str = "") -> image_results.Sbom:
         return self.send(calls.sbom(reference, kind))
 
     def logins(self) -> tuple[results.Login, ...]:

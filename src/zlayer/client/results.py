@@ -249,55 +249,6 @@ class Pushed(Record):
     left: tuple[str, ...] = ()
 
 
-class Fault(Record):
-    """Something kept that is not whole. `state`: found, repaired or stayed; `bad`: it is damage that still stands."""
-
-    kind: str
-    name: str
-    problem: str = ""
-    images: tuple[str, ...] = ()
-    state: str = "found"
-    note: str = ""
-    bad: bool = True
-
-
-class Verified(Record):
-    """How much was looked at, `size` bytes of blobs of it, and what was wrong."""
-
-    parts: ClassVar[Mapping[str, type[Record]]] = {"faults": Fault}
-
-    images: int
-    blobs: int = 0
-    layers: int = 0
-    size: int = 0
-    faults: tuple[Fault, ...] = ()
-
-
-class Referrer(Record):
-    """A manifest that belongs to `subject`; `type` is its artifact type."""
-
-    digest: str
-    type: str = ""
-    media_type: str = ""
-    size: int = 0
-    subject: str = ""
-    annotations: Mapping[str, Any] = {}  # Any: JSON values
-
-
-class Attached(Record):
-    """`listed`: `api` (by the registry) or `tag` (in the fallback tag)."""
-
-    digest: str
-    subject: str = ""
-    listed: str = ""
-
-
-class Sbom(Record):
-    digest: str
-    type: str = ""
-    text: str = ""
-
-
 class Login(Record):
     registry: str
     username: str = ""

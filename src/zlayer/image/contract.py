@@ -57,7 +57,8 @@ class Image:
 class Progress:
     """How one blob of a pull or push stands.
 
-    `phase`: waiting, downloading, extracting, uploading, then done (it moved), exists or mounted (it need not).
+    `phase`: waiting, downloading, extracting, uploading, then done (it moved), exists or mounted (it need not). Of a
+    mirror, whose name stands for the digest (`mirror HOST`), `phase` says in words how it did.
     """
 
     digest: str
@@ -294,12 +295,14 @@ class Images(Protocol):
         *,
         policy: PullPolicy = "if_not_present",
         platform: str | None = None,
+        limit_rate: Bytes | None = None,
         on_progress: OnProgress | None = None,
     ) -> Image:
         """The image, present and extracted. `if_not_present` and `never` touch no network when it is local.
 
         `always` and `newer` ask the registry for the digest and download what is missing; when the registry is
-        unreachable `newer` falls back to the local image.
+        unreachable `newer` falls back to the local image. `limit_rate`: bytes a second for all layers together, instead
+        of the settings' (0: no limit).
         """
         ...
 

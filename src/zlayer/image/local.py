@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 
 import anyio
+import structlog
 from anyio import to_thread
 
 from zlayer.image import platform as platforms
@@ -16,7 +17,7 @@ from zlayer.image.archive_order import ExportOrder, ImportOrder
 from zlayer.image.artifact_order import RegistryArtifacts
 from zlayer.image.blobs import BlobStore
 from zlayer.image.collect import Stores, delete, garbage
-from zlayer.image.contract import Compression, Image, OnProgress, Pushed
+from zlayer.image.contract import Compression, Image, OnProgress, Progress, Pushed
 from zlayer.image.flights import Flights
 from zlayer.image.layers import LayerStore
 from zlayer.image.login_order import LoginOrder
@@ -33,6 +34,7 @@ from zlayer.model.base import Bytes, Timestamp
 from zlayer.model.container import PullPolicy
 from zlayer.model.errors import Conflict, Deadline, Exhausted, Failed, Invalid, NotFound, Unavailable, ZlayerError
 
+log = structlog.get_logger()
 WORKERS = 4
 """Pulls of different images at a time; each is a process."""
 MOUNTS = 3
@@ -79,6 +81,7 @@ class LocalImages:
         *,
         policy: PullPolicy = "if_not_present",
         platform: str | None = None,
+        limit_rate: Bytes | None = None,
         on_progress: OnProgress | None = None,
     ) -> Image:
         wanted, asked = self._parse(reference), self._asked(platform)
@@ -94,7 +97,9 @@ class LocalImages:
             )
         try:
             return await self._flights.share(
-                (wanted, asked, policy == "if_not_present"), partial(self._fetch, wanted, asked), on_progress
+                (wanted, asked, policy == "if_not_present", limit_rate),
+                partial(self._fetch, wanted, asked, limit_rate),
+                on_progress,
             )
         except (Unavailable, Deadline):
             # `newer` prefers what the registry has; that it cannot say now must not stop a deployment.
@@ -285,13 +290,14 @@ class LocalImages:
             self._parse(text)  # neither a reference nor a digest: say what is wrong with it
         return found
 
-    async def _fetch(self, reference: Reference, asked: str, report: OnProgress) -> Image:
+    async def _fetch(self, reference: Reference, asked: str, rate: Bytes | None, report: OnProgress) -> Image:
         """Run workers until the image is whole and recorded; a removal beside us may cost another round."""
+        settings = self._settings if rate is None else replace(self._settings, limit_rate=int(rate))
         for _ in range(_ROUNDS):
             local = self._local(reference, asked)
             known = (local.image.digest, local.image.index_digest) if local else ()
             pulled = await self._work(
-                PullOrder(self._root, str(reference), asked or None, self._settings, tuple(filter(None, known))), report
+                PullOrder(self._root, str(reference), asked or None, settings, tuple(filter(None, known))), report
             )
             async with self._writing:
                 if pulled.unchanged:
@@ -302,11 +308,17 @@ class LocalImages:
         raise Failed(f"image {reference.familiar} is removed as fast as it is pulled", hint="pull again")
 
     async def _work(self, order: PullOrder, report: OnProgress) -> Pulled:
-        """One worker process. However it ends, what it left half-written goes."""
+        """One worker process. However it ends, what it left half-written goes. What mirrors did is logged too."""
+
+        def told(progress: Progress) -> None:
+            if progress.phase.startswith("failed"):
+                log.warning("mirror failed", mirror=progress.digest, image=order.reference, why=progress.phase)
+            report(progress)
+
         async with self._workers:
             whole = False
             try:
-                pulled = await run_pull(order, report)
+                pulled = await run_pull(order, told)
                 whole = True
                 return pulled
             except Exhausted:

@@ -16,6 +16,7 @@ from zlayer.image import platform as platforms
 from zlayer.image.blobs import BlobStore
 from zlayer.image.layers import LayerStore
 from zlayer.image.manifest import Config, Descriptor, Index, Manifest
+from zlayer.image.mirrors import registry_of
 from zlayer.image.platform import Platform
 from zlayer.image.pull_layer import Report, Workshop, fetch_layer
 from zlayer.image.pull_order import Pulled, PullOrder
@@ -31,7 +32,13 @@ MAX_NESTING = 4
 def pull(order: PullOrder, environ: Mapping[str, str], report: Report, *, pause: Pause = pause_for) -> Pulled:
     """Make the image present below `order.root`. Errors: see `image.contract`."""
     reference = parse(order.reference, order.settings.default_registry)
-    registry = (Offline if order.offline else Registry)(reference, order.settings, environ, pause=pause)
+    registry: Registry
+    if order.offline:
+        registry = Offline(reference, order.settings, environ, pause=pause)
+    else:
+        registry = registry_of(
+            reference, order.settings, environ, lambda name, did: report(f"mirror {name}", did, 0, 0), pause=pause
+        )
     try:
         if order.resolve_only:
             return Pulled(digest=registry.digest(reference.locator))

@@ -70,14 +70,17 @@ class _LayerJob:
     def run(self) -> None:
         resumed = self._partial.size
         try:
-            try:
-                self._fetch()
-            except Corrupt:
-                if not resumed:
-                    raise
-                # The fault may sit in what an earlier pull, cut short, left behind.
-                self._partial.reset()
-                self._fetch()
+            while True:
+                try:
+                    self._fetch()
+                except (Corrupt, Unsupported):
+                    # The fault may sit in what an earlier pull, cut short, left behind, or a mirror sent.
+                    if not self._shop.registry.distrust(self._blob.digest) and not resumed:
+                        raise
+                    resumed = 0
+                    self._partial.reset()
+                else:
+                    return
         except (Corrupt, Exhausted, Unsupported):
             self._partial.discard()
             raise

@@ -15,6 +15,7 @@ from urllib.parse import urljoin, urlsplit
 
 from zlayer.image import credentials
 from zlayer.image.blobs import digest_of
+from zlayer.image.rate import Bucket
 from zlayer.image.reference import DOCKER_HUB, Reference, is_digest
 from zlayer.image.registry_auth import Authorizer
 from zlayer.image.registry_retry import RETRIED_STATUSES, Patience, Pause, retry_after, wait
@@ -62,6 +63,7 @@ class Registry:
         self._trust = settings.host(reference.domain)
         self._netloc = HUB_ENDPOINT if reference.domain == DOCKER_HUB else reference.domain
         self._transport = Transport(settings, environ)
+        self.bucket = Bucket(settings.limit_rate)
         self._scope = " ".join((f"repository:{reference.path}:{rights}", *also)) if rights else ""
         self._base = ""
         self._base_lock = threading.Lock()
@@ -109,6 +111,11 @@ class Registry:
         """
         headers = {"Range": f"bytes={offset}-"} if offset else {}
         return self.ask("GET", f"blobs/{digest}", headers)
+
+    def distrust(self, digest: str) -> bool:
+        """Whether a blob whose content was wrong may be right elsewhere. Behind mirrors it may."""
+        del digest
+        return False
 
     def _manifest(self, locator: str) -> Fetched:
         answer = self.ask("GET", f"manifests/{locator}", {"Accept": ACCEPT})

@@ -65,13 +65,15 @@ class Download:
 
     def _receive(self, buffer: memoryview) -> int:
         """At least one byte from the registry."""
-        domain = self._registry.reference.domain
+        domain, most = self._registry.reference.domain, self._registry.bucket.most
+        buffer = buffer[:most] if most else buffer
         while True:
             try:
                 if self._answer is None:
                     self._answer = self._open()
                 if count := self._answer.readinto(buffer):
                     self._patience.progress()
+                    self._registry.bucket.take(count)
                     return count
                 raise ConnectionResetError("the connection ended before the blob did")
             except FAULTS as fault:

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field, fields
 from difflib import get_close_matches
 from typing import Any
 
-from zlayer.image.reference import DOCKER_HUB
+from zlayer.image.reference import DOCKER_HUB, parse
 from zlayer.model.errors import Invalid, Problem
 
 HUB_ENDPOINT = "registry-1.docker.io"
@@ -29,6 +29,8 @@ class RegistryHost:
     username: str = ""
     password: str = field(default="", repr=False)
     password_file: str = ""
+    mirrors: tuple[str, ...] = ()
+    """Registries asked before it for pulls, in order: `HOST[:PORT][/PREFIX]`. Each has a table of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +49,8 @@ class RegistrySettings:
     backoff_limit: float = 20.0
     downloads: int = 3
     extractions: int = 2
+    limit_rate: int = 0
+    """Bytes a second that the layers of one pull may come at, together; 0: no limit."""
     auth_file: str = ""
     """Where `zlayer login` keeps what it was given, in the form of docker's config.json; the daemon's own, no key."""
 
@@ -60,7 +64,10 @@ class RegistrySettings:
     @classmethod
     def of_document(cls, document: Mapping[str, Any]) -> RegistrySettings:
         """The inverse of `document`."""
-        hosts = {name: RegistryHost(**host) for name, host in document["hosts"].items()}
+        hosts = {
+            name: RegistryHost(**{**host, "mirrors": tuple(host["mirrors"])})
+            for name, host in document["hosts"].items()
+        }
         return cls(**{**document, "hosts": hosts})
 
     @classmethod
@@ -78,7 +85,10 @@ class RegistrySettings:
         hosts = {}
         for name, table in dict(config.get("registries", {})).items():
             path = f'registries."{name}"'
-            hosts[name] = RegistryHost(**_table(table, path, {f.name for f in fields(RegistryHost)}, problems))
+            found = _table(table, path, {f.name for f in fields(RegistryHost)}, problems)
+            if isinstance(listed := found.get("mirrors"), list):
+                found["mirrors"] = tuple(listed)
+            hosts[name] = RegistryHost(**found)
         if not problems:
             settings = cls(hosts=hosts, **values)
             problems += _type_problems(settings)
@@ -115,13 +125,36 @@ def _type_problems(settings: RegistrySettings) -> list[Problem]:
         value = getattr(settings, name)
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
             problems.append(Problem("must be a whole number above 0", path=f"pull.{name}"))
+    if isinstance(settings.limit_rate, bool) or not isinstance(settings.limit_rate, int) or settings.limit_rate < 0:
+        problems.append(Problem("must be a whole number of bytes a second, 0 for no limit", path="pull.limit_rate"))
     for domain, host in settings.hosts.items():
+        problems += _mirror_problems(domain, host.mirrors)
         for entry in fields(host):
+            if entry.name == "mirrors":
+                continue
             value = getattr(host, entry.name)
             wanted = (bool, type(None)) if entry.name == "insecure" else (str,)
             if not isinstance(value, wanted):
                 kind = "true or false" if entry.name == "insecure" else "text"
                 problems.append(Problem(f"must be {kind}", path=f'registries."{domain}".{entry.name}'))
+    return problems
+
+
+def _mirror_problems(domain: str, mirrors: object) -> list[Problem]:
+    path = f'registries."{domain}".mirrors'
+    if not isinstance(mirrors, tuple):
+        return [Problem('must be a list of registries: ["HOST:PORT"]', path=path)]
+    problems = []
+    for mirror in mirrors:
+        host = mirror.partition("/")[0] if isinstance(mirror, str) else ""
+        try:
+            named = parse(f"{mirror}/x").domain
+        except Invalid:
+            named = ""
+        if not host or named != host:
+            problems.append(Problem(f"{mirror!r} is no registry: write HOST[:PORT][/PREFIX], no scheme", path=path))
+        elif mirror == domain:
+            problems.append(Problem("is the registry itself", path=path))
     return problems
 
 

@@ -135,6 +135,7 @@ class FakeImages:
     local: dict[str, Image] = field(default_factory=dict)
     downloads: Counter[str] = field(default_factory=Counter)
     attached: dict[str, list[Document]] = field(default_factory=dict)
+    limits: list[Bytes | None] = field(default_factory=list)
     damaged: set[str] = field(default_factory=set)
     known: dict[str, str] = field(default_factory=dict)
     """Logins: user names by registry. The password `REFUSED` is refused everywhere."""
@@ -157,9 +158,11 @@ class FakeImages:
         *,
         policy: PullPolicy = "if_not_present",
         platform: str | None = None,
+        limit_rate: Bytes | None = None,
         on_progress: OnProgress | None = None,
     ) -> Image:
         del on_progress
+        self.limits.append(limit_rate)
         if policy in ("if_not_present", "never") and reference in self.local:
             return self.local[reference]
         if policy == "never":

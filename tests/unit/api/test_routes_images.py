@@ -58,3 +58,11 @@ async def test_verify_tells_and_repairs_what_is_not_in_use(stack: StackFactory) 
         assert {one["images"][0]: one["state"] for one in mended["faults"]} == {
             REFERENCE: "stayed", "other:1": "repaired",
         }  # fmt: skip
+
+
+async def test_a_pull_may_be_slowed(stack: StackFactory) -> None:
+    async with stack() as s:
+        await s.client.request("POST", f"{V1}/images/pull", {"reference": REFERENCE, "limit_rate": 1000})
+        await s.client.request("POST", f"{V1}/images/pull", {"reference": REFERENCE})
+        assert s.images.limits[-2:] == [1000, None]
+        assert (await s.client.request("POST", f"{V1}/images/pull", {"reference": "a", "limit_rate": -1})).status == 422

@@ -31,3 +31,15 @@ def test_a_failure_in_the_middle(daemon: ScriptedDaemon, cli: Cli) -> None:
     done = cli("pull", "alpine:3")
     assert (done.code, done.out) == (8, "")
     assert "401 from the registry" in done.err
+
+
+def test_a_rate_is_a_size_or_none(daemon: ScriptedDaemon, cli: Cli) -> None:
+    mirror = {"digest": "mirror h:5000", "phase": "failed, asking further: no", "done": 0, "total": 0}
+    daemon.routes["POST /api/v1/images/pull"] = ndjson(mirror, {"image": {"reference": "a:1", "digest": "sha256:1"}})
+    done = cli("pull", "a:1", "--limit-rate", "2M")
+    assert "mirror h:5000 failed, asking further: no" in done.err
+    cli("pull", "a:1", "--limit-rate", "0")
+    cli("pull", "a:1")
+    bodies = [one.body.get("limit_rate") for one in daemon.seen("POST /api/v1/images/pull")]
+    assert bodies == [2 * 2**20, 0, None]
+    assert cli("pull", "a:1", "--limit-rate", "fast").code == 2

@@ -49,7 +49,9 @@ async def pull_image(api: Api, body: PullBody) -> Response:
             await emit(blob(progress))
 
         images = api.agent.images
-        image = await pull(images, body.reference, policy=body.policy, platform=body.platform, tell=tell)
+        image = await pull(
+            images, body.reference, policy=body.policy, platform=body.platform, limit_rate=body.limit_rate, tell=tell
+        )
         await emit({"image": image_item(image)})
 
     return Stream(produce, stopping=api.stopping)

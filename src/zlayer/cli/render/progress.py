@@ -18,14 +18,18 @@ def bar(done: int, total: int, width: int = BAR) -> str:
 
 
 def blob(progress: PullProgress) -> str:
-    """One blob of a pull or push as a line."""
-    name = short(progress.digest)
+    """One blob of a pull or push as a line; or how a mirror did."""
+    name = _named(progress)
     if progress.phase in FINISHED:
         return f"{name}  {'already there' if progress.phase == 'exists' else progress.phase}"
     if progress.phase in {"downloading", "uploading"} and progress.total:
         amount = f"{size(progress.done)} / {size(progress.total)}"
         return f"{name}  {bar(progress.done, progress.total)} {amount}"
     return f"{name}  {progress.phase}"
+
+
+def _named(progress: PullProgress) -> str:
+    return progress.digest if progress.digest.startswith("mirror ") else short(progress.digest)
 
 
 def short(digest: str) -> str:
@@ -48,7 +52,7 @@ class Blobs:
         self.add(progress)
         if before and before.phase == progress.phase:
             return None
-        return f"{short(progress.digest)} {progress.phase}"
+        return f"{_named(progress)} {progress.phase}"
 
     def lines(self, width: int = 80, height: int = 20) -> list[str]:
         """One line per blob, the unfinished ones first when they do not all fit."""
