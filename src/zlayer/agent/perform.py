@@ -18,6 +18,7 @@ from zlayer.agent import files, journal, request, volumes
 from zlayer.agent.journal import Record
 from zlayer.image.contract import Image, Images, Progress, Snapshots
 from zlayer.model.base import Seconds, Timestamp
+from zlayer.model.container import PullPolicy
 from zlayer.model.errors import NotFound, Unavailable, ZlayerError
 from zlayer.model.fabric import Subnet
 from zlayer.model.instance import Instance
@@ -121,13 +122,10 @@ class Steps:
     async def _image(self, instance: Instance, *, pull: bool) -> Image:
         if self._scratch.image is None:
             spec = instance.spec
-            reference = spec.image
-            policy = spec.pull_policy if pull else "never"
-            if spec.pin is not None:
-                reference = f"{spec.image.split('@')[0]}@{spec.pin}"
-                policy = "if_not_present" if pull else "never"
+            asked: PullPolicy = "if_not_present" if spec.pin is not None else spec.pull_policy
+            policy: PullPolicy = asked if pull else "never"
             self._scratch.image = await self._machine.images.pull(
-                reference, policy=policy, platform=spec.platform, on_progress=self._saw
+                _reference(instance), policy=policy, platform=spec.platform, on_progress=self._saw
             )
         return self._scratch.image
 
@@ -193,8 +191,9 @@ class Steps:
             grace = instance.stop_grace if instance.stop_grace is not None else instance.spec.stop_grace
             if self._machine.withdraw is not None:
                 await self._machine.withdraw(instance)
-            with suppress(NotFound):  # the image may be gone by now; its signal is then the default
-                signal = request.stop_signal(instance, (await self._image(instance, pull=False)).config)
+            # Not `_image`: it may be refused by now, or ask a registry for its signature, and a stop must not wait.
+            if (image := self._scratch.image or await self._machine.images.find(_reference(instance))) is not None:
+                signal = request.stop_signal(instance, image.config)
         return record.at(Stage.ENDED, exit=await self._machine.runtime.stop(handle, signal, grace))
 
     def _nameplate(self) -> Handle:
@@ -218,6 +217,12 @@ def _seat(instance: Instance, attachment: Attachment | None) -> files.Seat:
         return files.Seat()
     addresses = tuple(one for one in (instance.address, attachment.address6) if one)
     return files.Seat(addresses, attachment.gateway)
+
+
+def _reference(instance: Instance) -> str:
+    """What is pulled for it: the digest it is pinned to, if any."""
+    image, pin = instance.spec.image, instance.spec.pin
+    return image if pin is None else f"{image.split('@')[0]}@{pin}"
 
 
 def pulling(image: str, blobs: Collection[Progress]) -> str:

@@ -233,6 +233,37 @@ class OriginItem(Answer):
     size: int
 
 
+class TrustPolicy(Answer):
+    """An `[[image.policy]]` and where it stands; `keys` are fingerprints by file."""
+
+    match: str
+    require: str
+    file: str
+    line: int
+    keys: dict[str, str]
+    signed_as: list[str]
+
+
+class TrustVerified(Answer):
+    """Which digest which key signed. `kind`: simple-signing or bundle."""
+
+    kind: str
+    digest: str
+    key: str
+    key_file: str
+    found: str
+
+
+class TrustReport(Answer):
+    reference: str
+    digest: str
+    local: bool
+    allowed: bool
+    reason: str
+    policy: TrustPolicy | None
+    verified: TrustVerified | None
+
+
 class Login(Answer):
     registry: str
     username: str

@@ -100,6 +100,7 @@ TABLE: dict[tuple[str, str], frozenset[Role]] = {
     ("GET", f"{V1}/system/df"): READ,
     ("POST", f"{V1}/system/prune"): WRITE,
     ("GET", f"{V1}/images/history"): READ,
+    ("GET", f"{V1}/images/trust"): READ,
     ("GET", f"{V1}/images/export"): WRITE,
     ("POST", f"{V1}/images/import"): WRITE,
     ("GET", f"{V1}/images/{{reference:path}}"): READ,

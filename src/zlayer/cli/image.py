@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import time
 
-from zlayer.cli import image_artifacts, image_verify, link
+from zlayer.cli import image_artifacts, image_trust, image_verify, link
 from zlayer.cli.parsing import add_format, add_subcommand
 from zlayer.cli.render.documents import as_text
 from zlayer.cli.render.progress import short
@@ -19,6 +19,7 @@ EXAMPLES = """
 zlayer image ls
 zlayer image inspect alpine:3.20
 zlayer image history alpine:3.20
+zlayer image trust alpine:3.20
 zlayer image rm alpine:3.20 redis:7
 zlayer image verify --repair
 zlayer image attach localhost:5000/shop/web:2 web.spdx.json --type application/spdx+json
@@ -39,6 +40,7 @@ def register(parser: argparse.ArgumentParser) -> None:
     add_format(history)
     image_verify.register(subs)
     image_artifacts.register(subs)
+    image_trust.register(add_subcommand(subs, "trust", "Show whether an image may run, and by which signature"))
     inspect = add_subcommand(subs, "inspect", "Show everything about an image")
     inspect.add_argument("image", metavar="IMAGE")
     inspect.add_argument("--format", choices=("json", "yaml"), default="json", help="default: json")
@@ -56,6 +58,8 @@ def run(args: argparse.Namespace) -> int:
         return image_artifacts.run(args, screen)
     if args.action == "verify":
         return image_verify.run(args, screen)
+    if args.action == "trust":
+        return image_trust.run(args)
     if args.action == "history":
         return _history(args, screen)
     for reference in args.images:

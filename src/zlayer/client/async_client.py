@@ -276,3 +276,7 @@ class AsyncClient:
     async def image_history(self, reference: str) -> tuple[results.Origin, ...]:
         """How an image came to be, oldest first."""
         return await self.send(calls.image_history(reference))
+
+    async def image_trust(self, reference: str) -> results.Trust:
+        """Which policy is for an image, whether it may run, and by which signature."""
+        return await self.send(calls.image_trust(reference))

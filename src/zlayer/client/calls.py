@@ -289,6 +289,10 @@ def sbom(reference: str, kind: str) -> Call[image_results.Sbom]:
     return Call("GET", f"{API}/images/sbom{query(reference=reference, type=kind or None)}", image_results.Sbom.of)
 
 
+def image_trust(reference: str) -> Call[results.Trust]:
+    return Call("GET", f"{API}/images/trust{query(reference=reference)}", results.Trust.of)
+
+
 def logins() -> Call[tuple[results.Login, ...]]:
     return Call("GET", f"{API}/registries", results.Login.all)
 

@@ -292,3 +292,7 @@ class Client:
     def image_history(self, reference: str) -> tuple[results.Origin, ...]:
         """How an image came to be, oldest first."""
         return self.send(calls.image_history(reference))
+
+    def image_trust(self, reference: str) -> results.Trust:
+        """Which policy is for an image, whether it may run, and by which signature."""
+        return self.send(calls.image_trust(reference))

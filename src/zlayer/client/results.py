@@ -234,6 +234,18 @@ class Origin(Record):
     size: int = 0
 
 
+class Trust(Record):
+    """Whether an image may run, by which policy (`match`, `require`, `file`, `line`, `keys`), by which signature."""
+
+    reference: str
+    digest: str = ""
+    local: bool = False
+    allowed: bool = False
+    reason: str = ""
+    policy: Mapping[str, Any] | None = None
+    verified: Mapping[str, Any] | None = None
+
+
 class Pushed(Record):
     """Where an image is now. `sent`: bytes that went over the wire; `there` and `mounted`: blobs that need not.
 

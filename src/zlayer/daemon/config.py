@@ -3,7 +3,7 @@
 Keys (all optional): `default_registry`; `[daemon] bind group node_name runtime log_level log_format tls_cert tls_key`;
 `[network] subnet ipv6`; `[acme] email agree directory ca_file
 dns_hook eab_kid eab_key_file preferred_chain http_port`; `[registries."HOST[:PORT]"]` and `[pull]` as
-`image.settings` has them.
+`image.settings` has them; `[[image.policy]]` as `image.trust_config` has it.
 """
 
 from __future__ import annotations
@@ -14,12 +14,14 @@ import os
 import re
 import tomllib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from zlayer.daemon.listen import Bind, parse_bind
 from zlayer.image.settings import RegistrySettings
+from zlayer.image.trust_config import read_rules
+from zlayer.image.trust_rules import Rule
 from zlayer.model.certificate import LETSENCRYPT, STAGING, AcmeSettings
 from zlayer.model.errors import Invalid, Problem
 from zlayer.model.secret import Secret
@@ -54,6 +56,8 @@ class Config:
     acme_port: int = 80
     """Where names are proved by http-01; a CA asks on port 80, so another one is for tests and port forwards."""
     registries: RegistrySettings = field(default_factory=RegistrySettings)
+    rules: tuple[Rule, ...] = ()
+    """Which images may run."""
 
 
 def load(path: Path) -> Config:
@@ -93,9 +97,14 @@ def _lines(text: str) -> dict[str, int]:
     """Line of each table and key, by dotted path: what tomllib does not tell. Good enough to point a person there."""
     found: dict[str, int] = {}
     table = ""
+    repeated: dict[str, int] = {}
     for number, line in enumerate(text.splitlines(), start=1):
-        if header := re.match(r"\s*\[+\s*(.+?)\s*\]+\s*(#.*)?$", line):
-            table = _unquoted(header[1])
+        if header := re.match(r"\s*(\[+)\s*(.+?)\s*\]+\s*(#.*)?$", line):
+            table = _unquoted(header[2])
+            if header[1] == "[[":
+                found.setdefault(table, number)
+                repeated[table] = repeated.get(table, -1) + 1
+                table = f"{table}.{repeated[table]}"
             found.setdefault(table, number)
         elif key := re.match(r"""\s*((?:"[^"]*"|'[^']*'|[\w-]+)(?:\s*\.\s*(?:"[^"]*"|'[^']*'|[\w-]+))*)\s*=""", line):
             path = _unquoted(key[1])
@@ -135,7 +144,7 @@ class _Reader:
         self._here = Path(file).parent
 
     def config(self, document: Mapping[str, Any]) -> Config:  # Any: TOML values of any type
-        tables = dict.fromkeys(("daemon", "network", "acme", "registries", "pull"), dict)
+        tables = dict.fromkeys(("daemon", "network", "acme", "registries", "pull", "image"), dict)
         top = self._table(document, "", {"default_registry": str, **tables})
         texts = ("bind", "group", "node_name", "runtime", "log_level", "log_format", "tls_cert", "tls_key")
         daemon = self._table(top.get("daemon", {}), "daemon", dict.fromkeys(texts, str))
@@ -156,6 +165,7 @@ class _Reader:
             acme=self._acme(top),
             acme_port=self._table(top.get("acme", {}), "acme", ACME).get("http_port", 80),
             registries=self._registries(top),
+            rules=self._rules(top),
         )
 
     def _acme(self, top: Mapping[str, Any]) -> AcmeSettings | None:
@@ -199,6 +209,13 @@ class _Reader:
                 self._problem(_unquoted(problem.path), problem.message, problem.suggestion)
             return RegistrySettings()
 
+    def _rules(self, top: Mapping[str, Any]) -> tuple[Rule, ...]:
+        rules, problems = read_rules(top.get("image", {}), self._here)
+        for problem in problems:
+            self._problem(problem.path, problem.message, problem.suggestion)
+        lines = (self._lines.get(f"image.policy.{at}", self._line("image.policy")) for at in range(len(rules)))
+        return tuple(replace(rule, file=self._file, line=line) for rule, line in zip(rules, lines, strict=True))
+
     def _table(self, table: Mapping[str, Any], path: str, keys: Mapping[str, type]) -> dict[str, Any]:
         """The known keys of the right type; a problem for every other one."""
         good: dict[str, Any] = {}
@@ -235,10 +252,16 @@ class _Reader:
         return file
 
     def _problem(self, path: str, message: str, suggestion: str = "") -> None:
-        line = self._lines.get(path, 0)
+        line = self._line(path)
         self.problems.append(
             Problem(message, path=path, file=self._file, line=line, column=1 if line else 0, suggestion=suggestion)
         )
+
+    def _line(self, path: str) -> int:
+        """Of the key, or of the table that lacks it; 0 when neither stands anywhere."""
+        while path and path not in self._lines:
+            path = path.rpartition(".")[0]
+        return self._lines.get(path, 0)
 
 
 _NAMES: dict[type, str] = {str: "text", dict: "a table", bool: "true or false", int: "a whole number"}

@@ -110,6 +110,8 @@ async def _serve(
         carriers = drivers.carriers
         moving = traffic.assemble(drivers.node, view, carriers) if carriers is not None else None
         agent = Agent(drivers.store, drivers.node, drivers.machine, traffic=moving)
+        if drivers.gate is not None:
+            drivers.gate.tell = agent.note
         controllers = Controllers(drivers.store, clock=time.time, view=view)
         services = _services(
             paths, doors, drivers, Views(drivers.store, view, traffic.troubles(moving)), agent, controllers

@@ -21,6 +21,7 @@ from zlayer.image.layers import LayerStore
 from zlayer.image.local import LocalImages
 from zlayer.image.platform import own
 from zlayer.image.snapshots import OverlaySnapshots
+from zlayer.image.trust_gate import Gate
 from zlayer.model.base import Timestamp
 from zlayer.model.errors import Unavailable
 from zlayer.model.instance import Node
@@ -57,6 +58,8 @@ class Drivers:
     probe_runtimes: ProbeRuntimes
     carriers: Carriers | None = None
     """What traffic goes by; None leaves the agent with networks alone."""
+    gate: Gate | None = None
+    """Where images are refused; it wants somebody to tell."""
 
 
 @asynccontextmanager
@@ -85,14 +88,14 @@ async def drivers(paths: Paths, config: Config) -> AsyncIterator[Drivers]:
         network = BridgeNetwork(Site(short, node.subnet, node.subnet6), paths.run)
         stack.callback(network.close)
         await network.ensure()
-        images = LocalImages(paths.root, config.registries)
+        images = LocalImages(paths.root, config.registries, rules=config.rules)
         snapshots = OverlaySnapshots(LayerStore(paths.layers), paths.containers)
         machine = Machine(runtime, images, snapshots, network, paths, time.time)
         carriers = _carriers(paths, config, network, partial(set_apart, mounted(), f"/{parent}-monitors"), node)
         stack.push_async_callback(carriers.proxy.close)
         stack.push_async_callback(carriers.names.close)
         probes = partial(probe_runtimes, paths, parent, engine.partition(" ")[0])
-        yield Drivers(store, machine, node, probes, carriers)
+        yield Drivers(store, machine, node, probes, carriers, images.gate)
 
 
 def _carriers(

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import anyio
 
-from zlayer.image.contract import Attached, Document, Referrer
+from zlayer.image.artifact_contract import Attached, Document, Referrer
 from zlayer.image.pull_process import run_job
 from zlayer.image.reference import parse
 from zlayer.image.settings import RegistrySettings

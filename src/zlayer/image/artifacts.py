@@ -14,9 +14,9 @@ from pathlib import Path
 
 from zlayer.image import manifest as formats
 from zlayer.image import platform as platforms
+from zlayer.image.artifact_contract import Attached, Document, Referrer
 from zlayer.image.artifact_order import ArtifactOrder, Json
 from zlayer.image.blobs import BlobStore, digest_of, disk_error
-from zlayer.image.contract import Attached, Document, Referrer
 from zlayer.image.manifest import MANIFESTS, Descriptor, Index
 from zlayer.image.reference import is_digest, parse
 from zlayer.image.registry import Fetched, Registry

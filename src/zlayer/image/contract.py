@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
 
+from zlayer.image.artifact_contract import Artifacts
 from zlayer.model.base import Bytes, Seconds, Timestamp
 from zlayer.model.container import PullPolicy
 
@@ -51,6 +52,11 @@ class Image:
     pulled_at: Timestamp
     index_digest: str = ""
     media_type: str = ""
+
+    @property
+    def digests(self) -> tuple[str, str]:
+        """What a signature of it may name: the list first."""
+        return self.index_digest, self.digest
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,55 +216,39 @@ class Upkeep(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Referrer:
-    """A manifest that says it belongs to `subject`: a signature, an SBOM, whatever its `type` is."""
+class TrustPolicy:
+    """An `[[image.policy]]` of config.toml and where it stands; `keys` are fingerprints by file."""
 
-    digest: str
-    type: str
-    media_type: str
-    size: Bytes
-    subject: str
-    annotations: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Attached:
-    """`listed` is where it can be found: by the registry's own `api`, or by the fallback `tag`, which we keep."""
-
-    digest: str
-    subject: str
-    listed: Literal["api", "tag"]
+    match: str
+    require: str
+    file: str
+    line: int
+    keys: Mapping[str, str]
+    signed_as: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
-class Document:
-    """An SBOM as it was attached."""
+class TrustVerified:
+    """A signature that holds: which digest a key (its fingerprint, its file) signed. `kind`: simple-signing, bundle."""
 
+    kind: str
     digest: str
-    type: str
-    text: str
+    key: str
+    key_file: str
+    found: str
 
 
-class Artifacts(Protocol):
-    """What belongs to an image at its registry (OCI distribution-spec 1.1, referrers). The image need not be local.
+@dataclass(frozen=True, slots=True)
+class Trust:
+    """Whether an image may run under a name, and why. `digest`: what was signed, else what the name stands for."""
 
-    A name of an index stands for the index and for this machine's image of it. Errors: as a pull's.
-    """
-
-    async def referrers(self, reference: str, *, kind: str = "") -> Sequence[Referrer]:
-        """What is attached; `kind`: of that artifact type only."""
-        ...
-
-    async def attach(self, reference: str, source: int, *, kind: str, name: str = "") -> Attached:
-        """Push what the descriptor `source` gives, as an artifact of that type which belongs to the image.
-
-        `Invalid`: no media type.
-        """
-        ...
-
-    async def sbom(self, reference: str, *, kind: str = "") -> Document:
-        """The SPDX or CycloneDX document of the image, the newest in the list. `NotFound`: none is attached."""
-        ...
+    reference: str
+    digest: str
+    local: bool
+    allowed: bool
+    reason: str
+    policy: TrustPolicy | None
+    verified: TrustVerified | None
 
 
 class Storage(Protocol):
@@ -302,12 +292,20 @@ class Images(Protocol):
 
         `always` and `newer` ask the registry for the digest and download what is missing; when the registry is
         unreachable `newer` falls back to the local image. `limit_rate`: bytes a second for all layers together, instead
-        of the settings' (0: no limit).
+        of the settings' (0: no limit). What the policy for the image refuses is `Denied`, also when it is local: of
+        that nothing has been unpacked, unless it was here before.
         """
         ...
 
     async def resolve(self, reference: str, *, platform: str | None = None) -> str:
         """The manifest digest the registry serves for the reference now. Downloads nothing but the manifest."""
+        ...
+
+    async def trust(self, reference: str, *, platform: str | None = None) -> Trust:
+        """Which policy is for the image, and whether it may run: the local one, else what the registry has.
+
+        The registry is asked where a signature is wanted and none is kept. Errors: those of the registry.
+        """
         ...
 
     async def find(self, reference: str) -> Image | None:

@@ -17,7 +17,7 @@ from zlayer.image.archive_order import ExportOrder, ImportOrder
 from zlayer.image.artifact_order import RegistryArtifacts
 from zlayer.image.blobs import BlobStore
 from zlayer.image.collect import Stores, delete, garbage
-from zlayer.image.contract import Compression, Image, OnProgress, Progress, Pushed
+from zlayer.image.contract import Compression, Image, OnProgress, Progress, Pushed, Trust
 from zlayer.image.flights import Flights
 from zlayer.image.layers import LayerStore
 from zlayer.image.login_order import LoginOrder
@@ -29,6 +29,8 @@ from zlayer.image.records import Record, Records, image_config
 from zlayer.image.reference import Reference, parse
 from zlayer.image.settings import RegistrySettings
 from zlayer.image.stock import Stock
+from zlayer.image.trust_gate import Gate
+from zlayer.image.trust_rules import Rule
 from zlayer.image.upkeep import Hands, LocalUpkeep
 from zlayer.model.base import Bytes, Timestamp
 from zlayer.model.container import PullPolicy
@@ -50,7 +52,7 @@ class LocalImages:
     deleting what an earlier daemon's pulls had half-written; whole layers and resumable downloads stay.
     """
 
-    def __init__(self, root: Path, settings: RegistrySettings | None = None) -> None:
+    def __init__(self, root: Path, settings: RegistrySettings | None = None, *, rules: Sequence[Rule] = ()) -> None:
         self._root = root
         auth_file = root / "registries.json"
         self._settings = replace(settings or RegistrySettings(), auth_file=str(auth_file))
@@ -60,10 +62,12 @@ class LocalImages:
         self._records.load()
         self._stores.blobs.sweep()
         self._stores.layers.sweep()
-        self._flights = Flights()
+        self._flights: Flights[Image] = Flights()
         self._guests = 0
         """Imports under way: like flights, they have content that no record stands on yet."""
         self._workers = anyio.CapacityLimiter(WORKERS)
+        self.gate = Gate(rules, root / "trust", self._settings, self._workers)
+        self.gate.sweep({digest for record in self._records.all() for digest in record.image.digests})
         self._writing = anyio.Lock()
         """Held while records change or layers go: a record never names a layer that is being deleted."""
         self._own = str(platforms.own())
@@ -84,7 +88,17 @@ class LocalImages:
         limit_rate: Bytes | None = None,
         on_progress: OnProgress | None = None,
     ) -> Image:
-        wanted, asked = self._parse(reference), self._asked(platform)
+        wanted = self._parse(reference)
+        self.gate.name(wanted)
+        with self.gate.telling():
+            image = await self._present(wanted, self._asked(platform), policy, limit_rate, on_progress)
+        await self.gate.admit(wanted, image.digests)
+        return image
+
+    async def _present(
+        self, wanted: Reference, asked: str, policy: PullPolicy, rate: Bytes | None, on_progress: OnProgress | None
+    ) -> Image:
+        """The image, pulled if need be; what a pull unpacks has passed the gate, what is local not yet."""
         local = self._local(wanted, asked)
         if local is not None:
             self.stock.touch(local.image.digest)
@@ -97,8 +111,8 @@ class LocalImages:
             )
         try:
             return await self._flights.share(
-                (wanted, asked, policy == "if_not_present", limit_rate),
-                partial(self._fetch, wanted, asked, limit_rate),
+                (wanted, asked, policy == "if_not_present", rate),
+                partial(self._fetch, wanted, asked, rate),
                 on_progress,
             )
         except (Unavailable, Deadline):
@@ -110,9 +124,15 @@ class LocalImages:
     async def resolve(self, reference: str, *, platform: str | None = None) -> str:
         del platform  # the index's own digest, where there is one: it stands for every platform
         wanted = self._parse(reference)
+        self.gate.name(wanted)
         order = PullOrder(self._root, str(wanted), None, self._settings, (), resolve_only=True)
         async with self._workers:
             return (await run_pull(order, lambda _progress: None)).digest
+
+    async def trust(self, reference: str, *, platform: str | None = None) -> Trust:
+        records = self._matching(reference)
+        named = self._parse(records[0].image.reference if records else reference)
+        return await self.gate.report(named, records[0].image.digests if records else (), platform)
 
     async def tag(self, source: str, target: str) -> Image:
         wanted = self._target(target)
@@ -296,9 +316,9 @@ class LocalImages:
         for _ in range(_ROUNDS):
             local = self._local(reference, asked)
             known = (local.image.digest, local.image.index_digest) if local else ()
-            pulled = await self._work(
-                PullOrder(self._root, str(reference), asked or None, settings, tuple(filter(None, known))), report
-            )
+            order = PullOrder(self._root, str(reference), asked or None, settings, tuple(filter(None, known)))
+            pulled = await self._work(replace(order, rule=self.gate.signed(reference)), report)
+            await self.gate.keep(reference, pulled.proof, (pulled.index_digest, pulled.digest))
             async with self._writing:
                 if pulled.unchanged:
                     if local and self._local(reference, asked):

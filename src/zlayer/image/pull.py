@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from dataclasses import asdict
 from threading import Semaphore
 
 from zlayer.image import manifest as formats
@@ -24,6 +25,7 @@ from zlayer.image.reference import is_digest, parse
 from zlayer.image.registry import MAX_MANIFEST, Fetched, Offline, Registry
 from zlayer.image.registry_retry import Pause
 from zlayer.image.registry_retry import wait as pause_for
+from zlayer.image.trust_proof import Proof
 from zlayer.model.errors import Corrupt, Exhausted, NotFound
 
 MAX_NESTING = 4
@@ -63,6 +65,7 @@ class _Pull:
     def run(self) -> Pulled:
         wanted = platforms.parse(self._order.platform) if self._order.platform else platforms.own()
         manifest, digest, index_digest = self._resolve(wanted)
+        proof = self._prove(tuple(filter(None, (index_digest, digest))))
         config = formats.read_config(self._config(manifest.config), len(manifest.layers), self._name)
         self._check_platform(config, wanted)
         pairs = dict(zip(config.diff_ids, manifest.layers, strict=True))
@@ -76,7 +79,16 @@ class _Pull:
             layers=without_repeats(config.diff_ids),
             blobs=(*self._documents, *dict.fromkeys(layer.digest for layer in manifest.layers)),
             config=config.defaults,
+            proof=asdict(proof) if proof else None,
         )
+
+    def _prove(self, digests: tuple[str, ...]) -> Proof | None:
+        """Before a byte of the image itself is fetched. What follows hangs on these digests, and on no tag."""
+        if self._order.rule is None:
+            return None
+        from zlayer.image.trust_search import prove
+
+        return prove(self._registry, self._order.rule, digests)
 
     def _resolve(self, wanted: Platform) -> tuple[Manifest, str, str]:
         """The manifest for the platform, its digest, and that of the index it was found by, if any."""

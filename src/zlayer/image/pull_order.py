@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from zlayer.image.settings import RegistrySettings
+from zlayer.image.trust_rules import Rule
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,8 @@ class PullOrder:
     """Compressed layers that are not here any more are wanted too, though their layers are unpacked."""
     offline: bool = False
     """Everything is here already, and only unpacked; what is not is an error."""
+    rule: Rule | None = None
+    """A policy that wants a signature: looked for before anything of the image but its manifest is fetched."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +48,8 @@ class Pulled:
     blobs: tuple[str, ...] = ()
     config: Mapping[str, Any] | None = None  # Any: a JSON document
     unchanged: bool = False
+    proof: Mapping[str, Any] | None = None
+    """The `trust_proof.Proof` the order's rule took."""
 
 
 def order_document(order: PullOrder) -> dict[str, Any]:  # Any: a JSON document
@@ -59,6 +64,7 @@ def order_document(order: PullOrder) -> dict[str, Any]:  # Any: a JSON document
         "resolve_only": order.resolve_only,
         "packed": order.packed,
         "offline": order.offline,
+        "rule": order.rule.document() if order.rule else None,
     }
 
 
@@ -72,4 +78,5 @@ def read_order(document: Mapping[str, Any]) -> PullOrder:
         resolve_only=document["resolve_only"],
         packed=document["packed"],
         offline=document["offline"],
+        rule=Rule.of_document(document["rule"]) if document["rule"] else None,
     )

@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any
 from urllib.parse import quote, urljoin, urlsplit
 
-from zlayer.image.contract import Referrer
+from zlayer.image.artifact_contract import Referrer
 from zlayer.image.manifest import INDEXES
 from zlayer.image.reference import is_digest
 from zlayer.image.registry import MAX_MANIFEST, Registry

@@ -69,6 +69,11 @@ def _outcome(order: Json, report: Report) -> Json:
             from zlayer.image.artifacts import attend
 
             return attend(ArtifactOrder.read(order), os.environ)
+        case "trust":
+            from zlayer.image.trust_order import TrustOrder
+            from zlayer.image.trust_search import search
+
+            return search(TrustOrder.read(order), os.environ)
         case "login":
             from zlayer.image.login import check
             from zlayer.image.login_order import LoginOrder

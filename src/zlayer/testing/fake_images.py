@@ -11,10 +11,9 @@ from hashlib import sha256
 import anyio
 import anyio.to_thread
 
+from zlayer.image.artifact_contract import Attached, Document, Referrer
 from zlayer.image.contract import (
-    Attached,
     Compression,
-    Document,
     Fault,
     FaultState,
     Image,
@@ -25,8 +24,8 @@ from zlayer.image.contract import (
     Piece,
     Progress,
     Pushed,
-    Referrer,
     Totals,
+    Trust,
     Usage,
     Verified,
     Want,
@@ -239,6 +238,11 @@ class FakeImages:
         if reference not in self.local:
             raise NotFound(f"no image {reference}", hint="pull it")
         return self.local[reference]
+
+    async def trust(self, reference: str, *, platform: str | None = None) -> Trust:
+        """Nothing is refused here."""
+        digest = await self.resolve(reference, platform=platform)
+        return Trust(reference, digest, reference in self.local, True, "", None, None)
 
     async def find(self, reference: str) -> Image | None:
         return self.local.get(reference)

@@ -24,6 +24,8 @@ async def test_usage_prune_and_history(stack: StackFactory) -> None:
         assert [one["reference"] for one in usage["images"]] == ["a:1"]
         history = (await s.client.request("GET", f"{V1}/images/history?reference=a:1")).json()
         assert history[0]["by"] == "RUN make"
+        trust = (await s.client.request("GET", f"{V1}/images/trust?reference=a:1")).json()
+        assert (trust["reference"], trust["allowed"], trust["policy"]) == ("a:1", True, None)
         would = (await s.client.request("POST", f"{V1}/system/prune", {"unused": True, "dry_run": True})).json()
         assert (len(would["pieces"]), would["dry_run"]) == (1, True)
         await s.client.request("POST", f"{V1}/system/prune", {"unused": True})

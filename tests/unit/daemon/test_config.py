@@ -10,6 +10,7 @@ from zlayer.daemon.listen import Bind
 from zlayer.daemon.options import Options
 from zlayer.model.certificate import LETSENCRYPT, STAGING
 from zlayer.model.errors import Invalid
+from zlayer.testing.signing import Signer
 
 GOOD = """
 default_registry = "registry.example"
@@ -138,6 +139,51 @@ def test_options_travel_to_a_detached_daemon() -> None:
 def test_the_reference_page_shows_keys_that_are_keys() -> None:
     page = (Path(__file__).parents[3] / "docs" / "reference-api.md").read_text()
     [example] = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
-    with pytest.raises(Invalid) as caught:  # its certificates are not there, and that is all
+    with pytest.raises(Invalid) as caught:  # its files are not there, and that is all
         parse(example, file="/absent/config.toml")
-    assert {problem.path for problem in caught.value.problems} == {"daemon.tls_cert", "daemon.tls_key"}
+    files = {"daemon.tls_cert", "daemon.tls_key", "image.policy.0.keys"}
+    assert {problem.path for problem in caught.value.problems} == files
+
+
+def test_image_policies_know_where_they_stand(tmp_path: Path) -> None:
+    signer = Signer.make()
+    (tmp_path / "cosign.pub").write_bytes(signer.pem)
+    text = """[[image.policy]]
+match = "*"
+require = "refuse"
+
+[[image.policy]]    # ours
+match = "registry.example/team/*"
+require = "signature"
+keys = ["cosign.pub"]
+"""
+    file = tmp_path / "config.toml"
+    file.write_text(text)
+    first, second = load(file).rules
+    assert (first.match, first.require, first.line, first.file) == ("*", "refuse", 1, str(file))
+    assert (second.match, second.line, second.keys[0].fingerprint) == ("registry.example/team/*", 5, signer.fingerprint)
+    (inline,) = parse('[image]\npolicy = [{match = "*", require = "refuse"}]', file=str(file)).rules
+    assert inline.line == 2
+
+
+def test_image_policies_tell_every_problem_with_its_line() -> None:
+    text = """[[image.policy]]
+match = "*"
+require = "refused"
+[[image.policy]]
+match = "registry.example/team/*"
+require = "signature"
+keys = ["missing.pub"]
+identities = []
+[[image.policy]]
+require = "nothing"
+[pull]
+attempts = 0
+"""
+    assert problems(text) == [
+        (12, "pull.attempts", ""),
+        (3, "image.policy.0.require", "refuse"),
+        (8, "image.policy.1.identities", ""),
+        (7, "image.policy.1.keys", ""),
+        (9, "image.policy.2.match", ""),
+    ]

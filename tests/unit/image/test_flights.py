@@ -31,7 +31,7 @@ class Work:
 
 
 async def test_many_share_one() -> None:
-    flights, work = Flights(), Work()
+    flights, work = Flights[Image](), Work()
     heard: list[Progress] = []
     got: list[Image] = []
 
@@ -49,7 +49,7 @@ async def test_many_share_one() -> None:
 
 
 async def test_different_keys_do_not_wait_for_each_other() -> None:
-    flights, slow, quick = Flights(), Work(), Work()
+    flights, slow, quick = Flights[Image](), Work(), Work()
     quick.go.set()
     async with anyio.create_task_group() as group:
         group.start_soon(flights.share, "slow", slow, None)
@@ -59,7 +59,7 @@ async def test_different_keys_do_not_wait_for_each_other() -> None:
 
 
 async def test_each_gets_an_error_of_its_own() -> None:
-    flights, work = Flights(), Work(NotFound("gone", hint="look elsewhere"))
+    flights, work = Flights[Image](), Work(NotFound("gone", hint="look elsewhere"))
     errors: list[NotFound] = []
 
     async def ask() -> None:
@@ -78,7 +78,7 @@ async def test_each_gets_an_error_of_its_own() -> None:
 
 
 async def test_a_cancelled_leader_is_followed_by_another() -> None:
-    flights, work, leader = Flights(), Work(), anyio.CancelScope()
+    flights, work, leader = Flights[Image](), Work(), anyio.CancelScope()
     got: list[Image] = []
 
     async def lead() -> None:
@@ -102,7 +102,7 @@ async def test_a_cancelled_leader_is_followed_by_another() -> None:
 
 
 async def test_a_cancelled_follower_hears_no_more() -> None:
-    flights, work, follower = Flights(), Work(), anyio.CancelScope()
+    flights, work, follower = Flights[Image](), Work(), anyio.CancelScope()
     heard: list[Progress] = []
 
     async def follow() -> None:

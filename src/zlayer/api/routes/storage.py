@@ -9,7 +9,7 @@ from fastapi import Query
 from starlette.responses import Response
 
 from zlayer.api.answer import answer, documented
-from zlayer.api.answers import DiskUsage, OriginItem, Reclaimed
+from zlayer.api.answers import DiskUsage, OriginItem, Reclaimed, TrustReport
 from zlayer.api.area import area
 from zlayer.api.authorise import V1
 from zlayer.api.bodies import PruneBody
@@ -45,6 +45,16 @@ async def prune(api: Api, body: PruneBody) -> Response:
 )
 async def history(api: Api, reference: Annotated[str, Query()]) -> Response:
     return answer([asdict(origin) for origin in await api.agent.images.stock.history(reference)])
+
+
+@router.get(
+    "/images/trust",
+    summary="Which policy is for an image, whether it may run, and by which signature",
+    responses=documented(TrustReport, errors=(403, 404, 422, 503)),
+)
+async def trust(api: Api, reference: Annotated[str, Query()]) -> Response:
+    """Of a local image without the network, when its signature is kept; else its registry is asked."""
+    return answer(asdict(await api.agent.images.trust(reference)))
 
 
 def _usage(found: Usage) -> dict[str, Any]:  # Any: a JSON object

@@ -1,0 +1,204 @@
+"""The signatures a registry has of an image: cosign's tag, and Sigstore bundles among its referrers.
+
+In the worker process. All that comes is a stranger's: bounded, checked, and one that is broken hides none that is good.
+Sources: cosign's SIGNATURE_SPEC.md and BUNDLE_SPEC.md, OCI distribution-spec 1.1 "Listing Referrers".
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from functools import partial
+from itertools import chain
+from typing import Any
+from urllib.parse import urljoin
+
+from zlayer.image import manifest as formats
+from zlayer.image import platform as platforms
+from zlayer.image.manifest import Index
+from zlayer.image.reference import is_digest, parse
+from zlayer.image.registry import MAX_MANIFEST, Registry
+from zlayer.image.trust_order import TrustOrder
+from zlayer.image.trust_proof import IN_TOTO, SIGN_PREDICATE, Json, Proof, Unproven, decoded, strict_json, verify
+from zlayer.image.trust_rules import Rule, refusal
+from zlayer.model.errors import Corrupt, Failed, NotFound
+
+SIMPLE = "application/vnd.dev.cosign.simplesigning.v1+json"
+SIGNATURE = "dev.cosignproject.cosign/signature"
+BUNDLE = "application/vnd.dev.sigstore.bundle.v0.3+json"
+EMPTY = "application/vnd.oci.empty.v1+json"
+PREDICATE = "dev.sigstore.bundle.predicateType"
+MOST = 64
+"""Signatures, and referrers, of one digest that are looked at."""
+MAX_PAYLOAD = 64 * 1024
+MAX_BUNDLE = 1024 * 1024
+_PAGES = 8
+_NEXT = re.compile(r'<([^>]+)>\s*;\s*rel="?next"?')
+_BROKEN = (NotFound, Corrupt, Failed)
+"""Faults of one signature. A registry that cannot be reached or wants a login is an error of its own."""
+
+
+def search(order: TrustOrder, environ: Mapping[str, str]) -> Json:
+    """For an order: its digests, or those its reference stands for now, and the proof. Errors: as `prove`."""
+    registry = Registry(parse(order.reference), order.settings, environ)
+    try:
+        digests = order.digests or _served(registry, order.platform)
+        return {"digests": list(digests), "proof": asdict(prove(registry, order.rule, digests))}
+    finally:
+        registry.close()
+
+
+def prove(registry: Registry, rule: Rule, digests: Sequence[str]) -> Proof:
+    """The first signature that the rule takes for one of the digests: an index, and the manifest it has for a platform.
+
+    Errors: `Denied`, saying what was found instead; those of the registry.
+    """
+    name, told = registry.reference.name, list[str]()
+    for digest in digests:
+        for proof in chain(_simple(registry, digest, told), _bundles(registry, digest, told)):
+            try:
+                verify(proof, rule, name, digests)
+            except Unproven as why:
+                told.append(f"{proof.found} {why}")
+            else:
+                return proof
+    more = f"; and {len(told) - 3} more" if len(told) > 3 else ""
+    found = f"no good signature was found: {'; '.join(told[:3])}{more}" if told else "it has no signature"
+    raise refusal(
+        rule, f"{registry.reference.familiar} ({digests[0]})", found,
+        hint=f"sign it (cosign sign --key KEY {name}@{digests[0]}), or change the policy and restart the daemon",
+    )  # fmt: skip
+
+
+def _served(registry: Registry, platform: str | None) -> tuple[str, ...]:
+    """The digest of what the reference stands for, and of an index also that of its manifest for the platform."""
+    fetched = registry.manifest(registry.reference.locator)
+    document = formats.read_manifest(fetched.body, fetched.media_type, registry.reference.familiar)
+    if not isinstance(document, Index):
+        return (fetched.digest,)
+    wanted = platforms.parse(platform) if platform else platforms.own()
+    return fetched.digest, formats.choose(document, wanted, registry.reference.familiar).digest
+
+
+def _simple(registry: Registry, digest: str, told: list[str]) -> Iterator[Proof]:
+    """What `cosign sign` puts under the tag `sha256-HEX.sig`."""
+    if not digest.startswith("sha256:"):
+        return  # a tag is at most 128 characters, and cosign signs sha256 alone
+    tag = f"{digest.replace(':', '-')}.sig"
+    try:
+        document = strict_json(registry.manifest(tag).body)
+        layers = _listed(document, "layers")
+    except NotFound:
+        return
+    except (Corrupt, Failed, Unproven) as why:
+        told.append(f"{tag} cannot be used: {why}")
+        return
+    if len(layers) > MOST:
+        told.append(f"{tag} has {len(layers)} signatures, of which {MOST} were looked at")
+    for at, layer in enumerate(layers[:MOST], start=1):
+        found = f"signature {at} of {tag}"
+        try:
+            notes = layer.get("annotations")
+            signature = notes.get(SIGNATURE) if isinstance(notes, dict) else None
+            if layer.get("mediaType") != SIMPLE or not isinstance(signature, str):
+                raise Unproven("is no cosign signature")
+            payload = _content(registry, layer, MAX_PAYLOAD)
+            yield Proof("simple-signing", base64.b64encode(payload).decode(), signature, found)
+        except (*_BROKEN, Unproven) as why:
+            told.append(f"{found} cannot be used: {why}")
+
+
+def _bundles(registry: Registry, digest: str, told: list[str]) -> Iterator[Proof]:
+    """Sigstore bundles that refer to the digest."""
+    try:
+        listed = _referrers(registry, digest)
+    except (*_BROKEN, Unproven) as why:
+        told.append(f"the referrers of {digest[:19]} cannot be used: {why}")
+        return
+    likely = [one for one in listed if one.get("artifactType") in (BUNDLE, EMPTY, "", None)]
+    likely.sort(key=lambda one: not _is_signature(one))
+    if len(likely) > MOST:
+        told.append(f"{len(likely)} bundles refer to it, of which {MOST} were looked at")
+    for entry in likely[:MOST]:
+        found = f"bundle {str(entry.get('digest'))[:19]}"
+        try:
+            reference = entry.get("digest")
+            if not isinstance(reference, str) or not is_digest(reference):
+                raise Unproven("has no proper digest")
+            layers = _listed(strict_json(registry.manifest(reference).body), "layers")
+            bundles = [layer for layer in layers if layer.get("mediaType") == BUNDLE]
+            if len(bundles) == 1:  # what is none is some other artifact
+                yield _proof(_content(registry, bundles[0], MAX_BUNDLE), found)
+        except (*_BROKEN, Unproven) as why:
+            told.append(f"{found} cannot be used: {why}")
+
+
+def _proof(body: bytes, found: str) -> Proof:
+    document = strict_json(body)
+    if document.get("mediaType") != BUNDLE:
+        raise Unproven(f"is not a {BUNDLE}")
+    envelope = document.get("dsseEnvelope")
+    if not isinstance(envelope, dict):
+        raise Unproven("has no DSSE envelope")
+    if envelope.get("payloadType") != IN_TOTO:
+        raise Unproven(f"is not about {IN_TOTO}")
+    signatures = envelope.get("signatures")
+    if not isinstance(signatures, list) or len(signatures) != 1 or not isinstance(signatures[0], dict):
+        raise Unproven("has not exactly one signature")
+    payload, signature = decoded(envelope.get("payload")), decoded(signatures[0].get("sig"))
+    return Proof("bundle", base64.b64encode(payload).decode(), base64.b64encode(signature).decode(), found)
+
+
+def _referrers(registry: Registry, digest: str) -> list[Json]:
+    """What refers to the digest: by the API, else by the tag that stands in for it."""
+    repository, rest, listed = f"/v2/{registry.reference.path}/", f"referrers/{digest}", list[Json]()
+    for page in range(_PAGES):
+        try:
+            link, body = registry.patience().call(registry.reference.domain, partial(_page, registry, rest))
+        except (NotFound, Failed):
+            if page:
+                raise
+            return _by_tag(registry, digest)
+        listed += _listed(strict_json(body), "manifests")
+        following = _NEXT.search(link)
+        if following is None or len(listed) > MOST:
+            break
+        rest = urljoin(f"{repository}{rest}", following[1]).removeprefix(repository)
+    return listed
+
+
+def _page(registry: Registry, rest: str) -> tuple[str, bytes]:
+    answer = registry.ask("GET", rest, {"Accept": formats.INDEXES[0]})
+    return answer.header("Link"), answer.body(MAX_MANIFEST)
+
+
+def _by_tag(registry: Registry, digest: str) -> list[Json]:
+    algorithm, _, digits = digest.partition(":")
+    try:
+        return _listed(strict_json(registry.manifest(f"{algorithm}-{digits[:64]}").body), "manifests")
+    except NotFound:
+        return []
+
+
+def _is_signature(entry: Json) -> bool:
+    notes = entry.get("annotations")
+    return isinstance(notes, dict) and notes.get(PREDICATE) == SIGN_PREDICATE
+
+
+def _content(registry: Registry, descriptor: Json, limit: int) -> bytes:
+    """A small blob, its digest verified."""
+    digest, size = descriptor.get("digest"), descriptor.get("size")
+    if not isinstance(digest, str) or not is_digest(digest):
+        raise Unproven("has no proper digest")
+    if not isinstance(size, int) or not 0 <= size <= limit:
+        raise Unproven(f"is larger than {limit} bytes")
+    return registry.document(digest, limit)
+
+
+def _listed(document: Json, key: str) -> list[Json]:
+    value: Any = document.get(key)  # Any: JSON
+    if not isinstance(value, list) or not all(isinstance(one, dict) for one in value):
+        raise Unproven(f"has no list {key!r}")
+    return value
