@@ -1,4 +1,4 @@
-"""The snapshots suite over the fake and, as root, over overlayfs."""
+"""The snapshots suite over the fake and, as root, over overlayfs and copies."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from zlayer.image.contract import Image, ImageConfig, Snapshots
+from zlayer.image.copied import CopySnapshots
 from zlayer.image.layers import LayerStore
 from zlayer.image.mountapi import unmount
 from zlayer.image.snapshots import OverlaySnapshots
@@ -51,6 +52,17 @@ class Bench:
         return path
 
 
+def _filled(root: Path) -> LayerStore:
+    layers = LayerStore(root / "layers", sync=False)
+    for diff_id, files in zip(DIFF_IDS, LAYERS, strict=True):
+        temporary = layers.begin()
+        for name, data in files.items():
+            (temporary / name).parent.mkdir(exist_ok=True)
+            (temporary / name).write_bytes(data)
+        layers.commit(temporary, diff_id)
+    return layers
+
+
 @pytest.fixture
 def root() -> Iterator[Path]:
     path = Path(tempfile.mkdtemp(prefix="zl", dir="/tmp"))
@@ -71,11 +83,12 @@ class TestFakeSnapshots(SnapshotsContract):
 class TestOverlaySnapshots(SnapshotsContract):
     @pytest.fixture
     def bench(self, root: Path) -> Bench:
-        layers = LayerStore(root / "layers", sync=False)
-        for diff_id, files in zip(DIFF_IDS, LAYERS, strict=True):
-            temporary = layers.begin()
-            for name, data in files.items():
-                (temporary / name).parent.mkdir(exist_ok=True)
-                (temporary / name).write_bytes(data)
-            layers.commit(temporary, diff_id)
+        layers = _filled(root)
         return Bench(OverlaySnapshots(layers, root / "containers"), root)
+
+
+@pytest.mark.root
+class TestCopySnapshots(SnapshotsContract):
+    @pytest.fixture
+    def bench(self, root: Path) -> Bench:
+        return Bench(CopySnapshots(_filled(root), root / "containers", sync=False), root)

@@ -16,6 +16,7 @@ _SET_STRING, _SET_FD, _CMD_CREATE = 1, 5, 6
 _CLOEXEC = 1
 _FROM_EMPTY_PATH, _TO_EMPTY_PATH = 0x04, 0x40
 _AT_FDCWD = -100
+_MS_BIND = 4096
 MNT_DETACH, UMOUNT_NOFOLLOW = 2, 8
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -87,6 +88,12 @@ def mount_with_options(fstype: str, source: str, target: int, options: Sequence[
         raise MountError(errno.E2BIG, f"mount {fstype}: {len(data)} bytes of options do not fit one page")
     where = f"/proc/self/fd/{target}".encode()
     _check(_libc.mount(source.encode(), where, fstype.encode(), 0, data), f"mount {fstype}")
+
+
+def bind(source: Path, target: Path) -> None:
+    """Show the directory `source` at `target` as well."""
+    result = _libc.mount(os.fsencode(source), os.fsencode(target), None, _MS_BIND, None)
+    _check(result, f"bind {source}")
 
 
 def unmount(target: Path) -> bool:

@@ -72,7 +72,7 @@ class OverlaySnapshots:
         except MountError as error:
             raise _refused(error, image, directory) from error
         except OSError as error:
-            raise _unmakeable(error, directory) from error
+            raise unmakeable(error, directory) from error
         return mounted
 
     def _assemble(self, image: Image, mounted: Mounted, work: Path) -> None:
@@ -96,10 +96,7 @@ class OverlaySnapshots:
                 if diff_id not in self._opaque:
                     self._opaque[diff_id] = _is_opaque(path)
             except FileNotFoundError:
-                raise NotFound(
-                    f"a layer of {image.reference} is not on disk: {diff_id}",
-                    hint=f"Pull it again: zlayer pull {image.reference}",
-                ) from None
+                raise missing_layer(image, diff_id) from None
             if self._opaque[diff_id]:
                 break
         if len(opened) > _LAYER_LIMIT:
@@ -173,6 +170,11 @@ def _is_opaque(layer: Path) -> bool:
         raise
 
 
+def missing_layer(image: Image, diff_id: str) -> NotFound:
+    what = f"a layer of {image.reference} is not on disk: {diff_id}"
+    return NotFound(what, hint=f"Pull it again: zlayer pull {image.reference}")
+
+
 def _refused(error: MountError, image: Image, directory: Path) -> ZlayerError:
     what = f"cannot mount {image.reference} for {directory.name}: {error.strerror}"
     if error.errno == errno.EBUSY:
@@ -186,7 +188,7 @@ def _refused(error: MountError, image: Image, directory: Path) -> ZlayerError:
     return Failed(what, hint="The data directory must be on a local file system; the daemon must be root.")
 
 
-def _unmakeable(error: OSError, directory: Path) -> ZlayerError:
+def unmakeable(error: OSError, directory: Path) -> ZlayerError:
     what = f"cannot prepare {directory}: {error.strerror}"
     if error.errno in (errno.EMFILE, errno.ENFILE):
         return Exhausted(what, hint=OPEN_FILES)
