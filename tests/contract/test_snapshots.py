@@ -1,8 +1,9 @@
-"""The snapshots suite over the fake and, as root, over overlayfs and copies."""
+"""The snapshots suite over the fake and, as root, over overlayfs, fuse-overlayfs and copies."""
 
 from __future__ import annotations
 
 import hashlib
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
@@ -12,6 +13,7 @@ import pytest
 
 from zlayer.image.contract import Image, ImageConfig, Snapshots
 from zlayer.image.copied import CopySnapshots
+from zlayer.image.fused import FuseOverlaySnapshots
 from zlayer.image.layers import LayerStore
 from zlayer.image.mountapi import unmount
 from zlayer.image.snapshots import OverlaySnapshots
@@ -92,3 +94,13 @@ class TestCopySnapshots(SnapshotsContract):
     @pytest.fixture
     def bench(self, root: Path) -> Bench:
         return Bench(CopySnapshots(_filled(root), root / "containers", sync=False), root)
+
+
+@pytest.mark.root
+@pytest.mark.skipif(
+    not (Path("/dev/fuse").exists() and shutil.which("fuse-overlayfs")), reason="no /dev/fuse, or no fuse-overlayfs"
+)
+class TestFuseOverlaySnapshots(SnapshotsContract):
+    @pytest.fixture
+    def bench(self, root: Path) -> Bench:
+        return Bench(FuseOverlaySnapshots(_filled(root), root / "containers"), root)

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from zlayer.daemon.listen import Bind, parse_bind
+from zlayer.image.rootfs import DRIVERS as ROOTFS
 from zlayer.image.settings import RegistrySettings
 from zlayer.image.trust_config import read_rules
 from zlayer.image.trust_rules import Rule
@@ -46,6 +47,7 @@ class Config:
     group: str | None = None
     node_name: str | None = None
     runtime: str = "auto"
+    rootfs: str = "auto"
     log_level: str = "info"
     log_format: str = "json"
     tls_cert: Path | None = None
@@ -146,7 +148,7 @@ class _Reader:
     def config(self, document: Mapping[str, Any]) -> Config:  # Any: TOML values of any type
         tables = dict.fromkeys(("daemon", "network", "acme", "registries", "pull", "image"), dict)
         top = self._table(document, "", {"default_registry": str, **tables})
-        texts = ("bind", "group", "node_name", "runtime", "log_level", "log_format", "tls_cert", "tls_key")
+        texts = ("bind", "group", "node_name", "runtime", "rootfs", "log_level", "log_format", "tls_cert", "tls_key")
         daemon = self._table(top.get("daemon", {}), "daemon", dict.fromkeys(texts, str))
         network = self._table(top.get("network", {}), "network", {"subnet": str, "ipv6": bool})
         if ("tls_cert" in daemon) != ("tls_key" in daemon):
@@ -156,6 +158,7 @@ class _Reader:
             group=daemon.get("group"),
             node_name=daemon.get("node_name"),
             runtime=self._value(daemon, "daemon.runtime", _choice(*RUNTIMES), "auto"),
+            rootfs=self._value(daemon, "daemon.rootfs", _choice(*ROOTFS), "auto"),
             log_level=self._value(daemon, "daemon.log_level", _choice(*LOG_LEVELS), "info"),
             log_format=self._value(daemon, "daemon.log_format", _choice(*LOG_FORMATS), "json"),
             tls_cert=self._file_at(daemon, "daemon.tls_cert"),

@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import anyio.to_thread
 import structlog
 
 from zlayer.agent.perform import Machine
@@ -20,7 +21,7 @@ from zlayer.daemon.traffic import Carriers
 from zlayer.image.layers import LayerStore
 from zlayer.image.local import LocalImages
 from zlayer.image.platform import own
-from zlayer.image.snapshots import OverlaySnapshots
+from zlayer.image.rootfs import choose as choose_rootfs
 from zlayer.image.trust_gate import Gate
 from zlayer.model.base import Timestamp
 from zlayer.model.errors import Unavailable
@@ -89,7 +90,9 @@ async def drivers(paths: Paths, config: Config) -> AsyncIterator[Drivers]:
         stack.callback(network.close)
         await network.ensure()
         images = LocalImages(paths.root, config.registries, rules=config.rules)
-        snapshots = OverlaySnapshots(LayerStore(paths.layers), paths.containers)
+        rootfs = await anyio.to_thread.run_sync(choose_rootfs, paths.root, config.rootfs)
+        log.info("rootfs driver", driver=rootfs.driver, reason=rootfs.reason)
+        snapshots = rootfs.make(LayerStore(paths.layers), paths.containers)
         machine = Machine(runtime, images, snapshots, network, paths, time.time)
         carriers = _carriers(paths, config, network, partial(set_apart, mounted(), f"/{parent}-monitors"), node)
         stack.push_async_callback(carriers.proxy.close)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,11 +11,10 @@ from zlayer.image.contract import Image, Mounted
 from zlayer.image.copying import Overlaying
 from zlayer.image.layers import LayerStore
 from zlayer.image.mountapi import MountError, bind, syncfs
-from zlayer.image.snapshots import OverlaySnapshots, missing_layer, unescape, unmakeable
+from zlayer.image.snapshots import OverlaySnapshots, keys_below, missing_layer, unmakeable
 from zlayer.image.trees import remove_tree
 from zlayer.model.errors import Unavailable
 
-_ROOTFS = re.compile(rb"([^/]+)/rootfs")
 _TRIES = 3
 
 
@@ -81,11 +79,7 @@ class CopySnapshots(OverlaySnapshots):
             raise
 
     def _mounted_keys(self) -> Sequence[str]:
-        below = os.fsencode(self._containers.resolve()) + b"/"
-        lines = Path("/proc/self/mountinfo").read_bytes().splitlines()
-        points = (unescape(line.split(b" ", 5)[4]) for line in lines)
-        places = (point.removeprefix(below) for point in points if point.startswith(below))
-        return sorted({os.fsdecode(match[1]) for match in map(_ROOTFS.fullmatch, places) if match})
+        return keys_below(self._containers)
 
 
 def tree_name(layers: Sequence[str]) -> str:

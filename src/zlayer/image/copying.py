@@ -7,6 +7,7 @@ import fcntl
 import os
 import stat
 from contextlib import ExitStack, suppress
+from pathlib import Path
 
 from zlayer.image.trees import remove_at
 
@@ -139,7 +140,7 @@ def _describe(source: bytes, target: bytes, status: os.stat_result) -> None:
         value = os.getxattr(source, name, follow_symlinks=False)
         os.setxattr(target, name, value, follow_symlinks=False)
     if not stat.S_ISLNK(status.st_mode):
-        os.chmod(target, stat.S_IMODE(status.st_mode))
+        Path(os.fsdecode(target)).chmod(stat.S_IMODE(status.st_mode))
     os.utime(target, ns=(status.st_atime_ns, status.st_mtime_ns), follow_symlinks=False)
 
 

@@ -127,6 +127,15 @@ class OverlaySnapshots:
         return sorted(ours)
 
 
+def keys_below(containers: Path) -> Sequence[str]:
+    """Names of the directories in `containers` whose `rootfs/` is a mount point, whatever is mounted."""
+    below = os.fsencode(containers.resolve()) + b"/"
+    lines = Path("/proc/self/mountinfo").read_bytes().splitlines()
+    points = (unescape(line.split(b" ", 5)[4]) for line in lines)
+    places = {point.removeprefix(below) for point in points if point.startswith(below)}
+    return sorted(os.fsdecode(place[: -len(b"/rootfs")]) for place in places if _ROOTFS.fullmatch(place))
+
+
 def is_mount_point(path: Path) -> bool:
     """Two stats, whatever the number of mounts. A missing path is none."""
     try:
