@@ -1,6 +1,6 @@
 """`zlayer doctor`: look at this machine, change nothing, and say for each finding what to do.
 
-The engine check makes and removes one container below a directory of its own, as the daemon's probe does; everything
+The engine check makes and removes a container, the rootfs check a mount, below directories of their own; everything
 else only reads. Works without root and without a daemon; what cannot be looked at is a finding too.
 """
 
@@ -23,6 +23,7 @@ import anyio
 from zlayer.daemon import config, doctor_checks, lock
 from zlayer.daemon.doctor_checks import Finding
 from zlayer.daemon.listen import DEFAULT
+from zlayer.image.rootfs import choose
 from zlayer.model.errors import Unavailable, ZlayerError
 from zlayer.model.paths import Paths
 from zlayer.network import nft
@@ -46,6 +47,7 @@ def run(paths: Paths) -> list[Finding]:
         "capabilities": _capabilities,
         "namespaces": lambda: doctor_checks.namespaces([path.name for path in Path("/proc/self/ns").iterdir()]),
         "overlayfs": lambda: doctor_checks.overlayfs(Path("/proc/filesystems").read_text()),
+        "rootfs": partial(_rootfs, paths),
         "cgroups": _cgroups,
         "engine": lambda: anyio.run(_engines),
         "proxy": _proxy,
@@ -74,6 +76,16 @@ def _release() -> str:
         return Path("/etc/os-release").read_text()
     except OSError:
         return ""
+
+
+def _rootfs(paths: Paths) -> Finding:
+    """Tried below the data directory, in a directory that is gone afterwards."""
+    if not paths.root.is_dir():
+        return Finding("rootfs", "ok", "tried when the data directory is there")
+    if os.geteuid():
+        return Finding("rootfs", "warn", "only root can try the drivers", "run zlayer doctor as root")
+    choice = choose(paths.root, config.load(paths.root / "config.toml").rootfs)
+    return Finding("rootfs", "ok", f"{choice.driver}: {choice.reason}")
 
 
 def _capabilities() -> Finding:
