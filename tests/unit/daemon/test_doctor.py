@@ -12,9 +12,8 @@ from zlayer.model.paths import Paths
 from zlayer.runtime.oci.cgroups.hierarchy import Hierarchies
 from zlayer.testing.netns import short_directory
 
-NAMES = ["kernel", "capabilities", "namespaces", "overlayfs", "rootfs", "cgroups", "engine", "conmon", "proxy", "nftables",
-         "forwarding",
-         "port", "filesystem", "disk", "open files", "clock"]  # fmt: skip
+NAMES = ["kernel", "capabilities", "namespaces", "overlayfs", "rootfs", "cgroups", "engine", "conmon", "proxy",
+         "nftables", "forwarding", "port", "filesystem", "disk", "open files", "clock"]  # fmt: skip
 
 
 @pytest.fixture
