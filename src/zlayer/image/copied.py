@@ -11,7 +11,7 @@ from zlayer.image.contract import Image, Mounted
 from zlayer.image.copying import Overlaying
 from zlayer.image.layers import LayerStore
 from zlayer.image.mountapi import MountError, bind, syncfs
-from zlayer.image.snapshots import OverlaySnapshots, keys_below, missing_layer, unmakeable
+from zlayer.image.snapshots import OverlaySnapshots, is_mount_point, missing_layer, unmakeable
 from zlayer.image.trees import remove_tree
 from zlayer.model.errors import Unavailable
 
@@ -19,7 +19,8 @@ _TRIES = 3
 
 
 class CopySnapshots(OverlaySnapshots):
-    """Implements `Snapshots`. `upper/` is the container's whole tree, bound on `rootfs/`; `work/` is one in the making.
+    """Implements `Snapshots`. `tree/` is the container's whole tree, bound on `rootfs/`; `work/` is one in the making.
+    What another driver made is left as it is: it has its own names, and a mount of its own.
 
     The image's layers are put together once. That tree lies in the layer store under a name made of theirs, so it is
     counted on disk and collected as content of no image; containers do not need it once they are copied.
@@ -30,7 +31,9 @@ class CopySnapshots(OverlaySnapshots):
         self._sync = sync
 
     def _mount(self, image: Image, key: str, directory: Path) -> Mounted:
-        mounted = Mounted(key, directory / "rootfs", directory / "upper")
+        mounted = Mounted(key, directory / "rootfs", directory / "tree")
+        if is_mount_point(mounted.rootfs):
+            return mounted
         try:
             mounted.rootfs.mkdir(parents=True, exist_ok=True)
             if mounted.upper.is_dir() and mounted.upper.samefile(mounted.rootfs):
@@ -77,9 +80,6 @@ class CopySnapshots(OverlaySnapshots):
         except BaseException:
             self._layers.discard(temporary)
             raise
-
-    def _mounted_keys(self) -> Sequence[str]:
-        return keys_below(self._containers)
 
 
 def tree_name(layers: Sequence[str]) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from zlayer.image.contract import Image, Mounted
 from zlayer.image.mountapi import MountError
-from zlayer.image.snapshots import OverlaySnapshots, keys_below
+from zlayer.image.snapshots import OverlaySnapshots
 
 PROGRAM = "fuse-overlayfs"
 _DEADLINE = 30.0
@@ -31,9 +31,6 @@ class FuseOverlaySnapshots(OverlaySnapshots):
             lowers = [work.with_name("empty")]
             lowers[0].mkdir(exist_ok=True)
         mount_fuse(lowers, mounted.upper, work, mounted.rootfs)
-
-    def _mounted_keys(self) -> Sequence[str]:
-        return keys_below(self._containers)
 
 
 def mount_fuse(lowers: Sequence[Path], upper: Path, work: Path, target: Path) -> None:

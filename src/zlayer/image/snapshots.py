@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TypeVar
@@ -50,7 +50,7 @@ class OverlaySnapshots:
         await self._alone(key, lambda: self._unmount(directory, discard=discard))
 
     async def list(self) -> Sequence[str]:
-        return await anyio.to_thread.run_sync(self._mounted_keys, limiter=self._limiter)
+        return await anyio.to_thread.run_sync(keys_below, self._containers, limiter=self._limiter)
 
     async def _alone(self, key: str, work: Callable[[], T]) -> T:
         """`work` in a thread; calls for one key wait for each other, so that nothing is mounted twice."""
@@ -112,19 +112,13 @@ class OverlaySnapshots:
             while unmount(rootfs):
                 pass
             if discard:
-                for name in ("rootfs", "work", "upper", "empty"):
+                for name in ("rootfs", "work", "upper", "empty", "tree"):
                     remove_tree(directory / name)
         except OSError as error:
             raise Failed(
                 f"cannot take down {rootfs}: {error.strerror}",
                 hint=f"See what uses it: grep {directory.name} /proc/*/mountinfo",
             ) from error
-
-    def _mounted_keys(self) -> Sequence[str]:
-        below = os.fsencode(self._containers.resolve()) + b"/"
-        places = ((point.removeprefix(below), key) for point, key in overlay_mounts() if point.startswith(below))
-        ours = {os.fsdecode(key) for place, key in places if _ROOTFS.fullmatch(place)}
-        return sorted(ours)
 
 
 def keys_below(containers: Path) -> Sequence[str]:
@@ -142,15 +136,6 @@ def is_mount_point(path: Path) -> bool:
         return os.lstat(path).st_dev != os.lstat(path.parent).st_dev
     except FileNotFoundError:
         return False
-
-
-def overlay_mounts() -> Iterator[tuple[bytes, bytes]]:
-    """(mount point, source) of every overlay in this mount namespace (proc(5), /proc/pid/mountinfo)."""
-    for line in Path("/proc/self/mountinfo").read_bytes().splitlines():
-        left, _, right = line.partition(b" - ")
-        fstype, source, *_ = right.split(b" ")
-        if fstype == b"overlay":
-            yield unescape(left.split(b" ")[4]), unescape(source)
 
 
 def unescape(field: bytes) -> bytes:
