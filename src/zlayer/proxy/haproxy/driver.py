@@ -29,7 +29,8 @@ from zlayer.proxy.haproxy.worker import Worker
 
 log = structlog.get_logger()
 
-TIDY = Seconds(1)
+TIDY, REST = Seconds(1), Seconds(15)
+"""Between two looks at what the engine writes and at what leaves it; where there is none."""
 _TRIES = 5
 LONGEST_PAUSE = Seconds(30)
 """Between two tries to start an engine that does not stay up."""
@@ -332,7 +333,7 @@ class HaproxyEngine:
 
     async def _tidy(self) -> None:
         while True:
-            await anyio.sleep(TIDY)
+            await anyio.sleep(TIDY if self._workers else REST)
             await anyio.to_thread.run_sync(accesslog.rotate, self._directory, self._settings)
             if self._workers and self._workers[0].leaving:
                 async with self._turn:
