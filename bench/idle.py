@@ -32,7 +32,7 @@ def main(containers: int, seconds: float) -> None:
             if getattr(item, "status", "") == "running":
                 break
         print(f"{containers} services of one replica: {rss(pid):.1f} MB resident")
-        time.sleep(2)
+        time.sleep(15)  # until the deployment has stood its trial, and is at rest
         before, began, woken = cpu(pid), time.monotonic(), switches(pid)
         time.sleep(seconds)
         spent = time.monotonic() - began
