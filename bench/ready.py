@@ -3,8 +3,8 @@
     python bench/ready.py [--services 200] [--rounds 30]
 
 A deployment of many services behind the proxy; one of them goes from nothing to one replica and back, again and again.
-Ready is when the agent saw it so (`ready_at` in the store); the first answers are asked for every four milliseconds, from
-the node itself: asking harder takes a core from those who work.
+Ready is when the agent saw it so (`ready_at` in the store); the first answers are asked for every four milliseconds,
+from the node itself: asking harder takes a core from those who work.
 """
 
 from __future__ import annotations
