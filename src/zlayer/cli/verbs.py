@@ -32,6 +32,7 @@ VERBS: dict[str, tuple[str, str, str]] = {
     "logout": ("login", "Forget a login", IMAGES),
     "system": ("system", "Show what images take on disk, or give it back", IMAGES),
     "image": ("image", "List, inspect, check or remove images", IMAGES),
+    "registry": ("registry", "Serve a registry of your own, and look after it", IMAGES),
     "proxy": ("proxy", "List the proxy's routes, or its backends with counters", TRAFFIC),
     "cert": ("cert", "List, show or renew certificates of https endpoints", TRAFFIC),
     "validate": ("validate", "Check a spec and list every fault", SPEC),

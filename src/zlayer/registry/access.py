@@ -1,0 +1,97 @@
+"""Who asks, and whether they may: HTTP Basic against `users`, anonymous pull, or anonymous everything on loopback."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import anyio
+from anyio import to_thread
+
+from zlayer.registry.faults import Refusal
+from zlayer.registry.names import Target
+from zlayer.registry.users import ALL, Users
+
+CHALLENGE = {"WWW-Authenticate": 'Basic realm="zlayer registry", charset="UTF-8"'}
+GUESSES = 2
+"""Passwords tried at once: each costs 16 MiB and a core for some 50 ms."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asker:
+    """`name` is `-` for who gave none."""
+
+    name: str
+    rights: frozenset[str]
+
+
+NOBODY = Asker("-", frozenset())
+ANYBODY = Asker("-", ALL)
+
+
+@dataclass(slots=True)
+class Access:
+    """The rules of one registry. `anonymous`: everybody may do all; `anonymous_pull`: everybody may pull."""
+
+    users: Users
+    anonymous: bool = False
+    anonymous_pull: bool = False
+    _guesses: anyio.CapacityLimiter | None = field(default=None, init=False)
+
+    async def admit(self, method: str, target: Target, headers: Mapping[str, str]) -> Asker:
+        """Who asks, if they may. Raises `Refusal` 401 for strangers and wrong passwords, 403 for what is no right."""
+        if self.anonymous:
+            _no_browser(method, headers)
+            return ANYBODY
+        asker = await self._asker(headers.get("authorization", ""))
+        if target.kind == "ping":
+            if asker is NOBODY:
+                raise _stranger("log in to this registry")  # also where pulls need none: clients learn from it how
+            return asker
+        right = right_for(method, target)
+        if right in asker.rights or (right == "pull" and self.anonymous_pull):
+            return asker
+        if asker is NOBODY:
+            raise _stranger("log in to this registry")
+        raise Refusal(403, "DENIED", f"{asker.name} has no right to {right} here", {"right": right})
+
+    async def _asker(self, header: str) -> Asker:
+        scheme, _, encoded = header.partition(" ")
+        if not header:
+            return NOBODY
+        if scheme.lower() != "basic":
+            raise _stranger("this registry takes a user name and a password (Basic)")
+        try:
+            name, _, password = base64.b64decode(encoded.strip(), validate=True).decode().partition(":")
+        except (binascii.Error, UnicodeDecodeError):
+            raise _stranger("the Authorization header cannot be read") from None
+        if self._guesses is None:
+            self._guesses = anyio.CapacityLimiter(GUESSES)
+        user = await to_thread.run_sync(self.users.check, name, password, limiter=self._guesses)
+        if user is None:
+            raise _stranger("the user name or the password is wrong")
+        return Asker(user.name, user.rights)
+
+
+def right_for(method: str, target: Target) -> str:
+    """The right a request needs. Looking after one's own upload, or giving it up, is part of pushing."""
+    if target.kind in ("begin", "upload"):
+        return "push"
+    if method in ("GET", "HEAD"):
+        return "pull"
+    return "delete" if method == "DELETE" else "push"
+
+
+def _no_browser(method: str, headers: Mapping[str, str]) -> None:
+    """A web page must not use a registry that asks nobody who they are: browsers send Origin, other clients do not."""
+    host = headers.get("host", "").rpartition("@")[2]
+    name = host[1 : host.find("]")] if host.startswith("[") else host.partition(":")[0]
+    local = name in ("localhost", "::1", "") or name.startswith("127.")
+    if not local or (method not in ("GET", "HEAD") and "origin" in headers):
+        raise Refusal(403, "DENIED", "an anonymous registry answers programs on its own machine only")
+
+
+def _stranger(message: str) -> Refusal:
+    return Refusal(401, "UNAUTHORIZED", message, headers=CHALLENGE)

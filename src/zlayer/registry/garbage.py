@@ -1,0 +1,145 @@
+"""Which content nobody needs, and its removal: marked from the manifests of every repository.
+
+Nothing is added while this looks and deletes (`Repositories.collecting`), and what came or was looked at within
+`GRACE` stays: a client pushes blobs before the manifest that names them.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+from zlayer.image.reference import is_digest
+from zlayer.model.errors import Corrupt
+from zlayer.registry.faults import Refusal
+from zlayer.registry.manifests import Parsed, parse
+from zlayer.registry.repositories import Repositories
+from zlayer.registry.shelf import Shelf
+from zlayer.registry.uploads import EXPIRY, Uploads
+
+GRACE = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Swept:
+    """What went, or would go. `freed` is in bytes of blobs; a blob goes with the last repository that had it."""
+
+    blobs: tuple[str, ...] = ()
+    freed: int = 0
+    links: int = 0
+    manifests: tuple[tuple[str, str], ...] = ()
+    """Untagged manifests: repository and digest."""
+    uploads: int = 0
+
+
+@dataclass(slots=True)
+class _Marks:
+    blobs: set[str] = field(default_factory=set)
+    links: list[tuple[str, str]] = field(default_factory=list)
+    manifests: list[tuple[str, str]] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Collector:
+    """Collects the garbage of one registry, served or not. `grace` is in seconds."""
+
+    repositories: Repositories
+    grace: float = GRACE
+    clock: Callable[[], float] = time.time
+
+    def run(self, *, dry: bool = False, untagged: bool = False) -> Swept:
+        """Delete what no manifest stands on; `untagged`: also manifests without a tag, unless a kept one names them.
+
+        `dry`: only say. Errors: `Corrupt` when a manifest cannot be read: then nothing is deleted.
+        """
+        uploads = Uploads(self.repositories, clock=self.clock)
+        with self.repositories.collecting():
+            marks = _Marks()
+            for name in self._names():
+                self._mark(name, marks, untagged=untagged)
+            doomed = [(digest, size) for digest, size in self._old() if digest not in marks.blobs]
+            if not dry:
+                shelf = Shelf(self.repositories)
+                for name, digest in marks.manifests:
+                    shelf.delete(name, digest)
+                for name, digest in marks.links:
+                    self.repositories.drop_blob(name, digest)
+                for digest, _ in doomed:
+                    self.repositories.blobs.remove(digest)
+                self.repositories.sweep(dead=True)
+            expired = sum(touched < self.clock() - EXPIRY for _, touched in uploads.all())
+        if not dry:
+            uploads.expire()
+        return Swept(
+            blobs=tuple(digest for digest, _ in doomed),
+            freed=sum(size for _, size in doomed),
+            links=len(marks.links),
+            manifests=tuple(marks.manifests),
+            uploads=expired,
+        )
+
+    def _names(self) -> list[str]:
+        return self.repositories.names(blobs_too=True)
+
+    def _mark(self, name: str, marks: _Marks, *, untagged: bool) -> None:
+        since = self.clock() - self.grace
+        parsed, fresh = {}, set()
+        for digest, put in self.repositories.manifests(name):
+            parsed[digest] = self._parsed(name, digest)
+            if put >= since:
+                fresh.add(digest)
+        kept = self._reached(name, parsed, fresh) if untagged else set(parsed)
+        marks.manifests += [(name, digest) for digest in sorted(parsed.keys() - kept)]
+        needed = kept.union(*(parsed[digest].references for digest in kept))
+        marks.blobs |= needed
+        for digest, used in self.repositories.blob_links(name):
+            if digest in needed or used >= since:
+                marks.blobs.add(digest)
+            else:
+                marks.links.append((name, digest))
+
+    def _reached(self, name: str, parsed: dict[str, Parsed], fresh: set[str]) -> set[str]:
+        """Manifests with a tag or put lately, what they name, and what refers to those."""
+        tagged = {self.repositories.tagged(name, tag) for tag in self.repositories.tags(name)}
+        todo = [digest for digest in parsed if digest in tagged or digest in fresh]
+        referring: dict[str, list[str]] = {}
+        for digest, one in parsed.items():
+            if one.subject:
+                referring.setdefault(one.subject, []).append(digest)
+        kept: set[str] = set()
+        while todo:
+            digest = todo.pop()
+            if digest in kept or digest not in parsed:
+                continue
+            kept.add(digest)
+            todo += [part.digest for part in parsed[digest].children]
+            todo += referring.get(digest, [])
+        return kept
+
+    def _parsed(self, name: str, digest: str) -> Parsed:
+        entry = self.repositories.manifest(name, digest)
+        try:
+            if entry is not None:
+                return parse(Shelf(self.repositories).body(entry), entry.media_type)
+        except Refusal:
+            pass
+        raise Corrupt(
+            f"the manifest {name}@{digest} cannot be read, so what it needs is not known; nothing was deleted",
+            hint="push that image again, or delete the manifest, then collect again",
+        )
+
+    def _old(self) -> list[tuple[str, int]]:
+        """Content and unfinished downloads older than the grace, with sizes."""
+        since = self.clock() - self.grace
+        blobs = self.repositories.blobs
+        found = [(digest, blobs.path(digest)) for digest in blobs.list()]
+        found += [(digest, blobs.root / "partial" / digest.partition(":")[2]) for digest in blobs.partials()]
+        old = []
+        for digest, path in found:
+            with suppress(FileNotFoundError):
+                info = path.stat()
+                if info.st_mtime < since and is_digest(digest):
+                    old.append((digest, info.st_size))
+        return old
