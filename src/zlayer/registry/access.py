@@ -8,13 +8,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import anyio
+import structlog
 from anyio import to_thread
 
-from zlayer.registry.faults import Refusal
+from zlayer.model.errors import ZlayerError
+from zlayer.registry.faults import Refusal, broken
 from zlayer.registry.names import Target
 from zlayer.registry.users import ALL, Users
 
 CHALLENGE = {"WWW-Authenticate": 'Basic realm="zlayer registry", charset="UTF-8"'}
+log = structlog.get_logger()
 GUESSES = 2
 """Passwords tried at once: each costs 16 MiB and a core for some 50 ms."""
 
@@ -67,9 +70,15 @@ class Access:
             name, _, password = base64.b64decode(encoded.strip(), validate=True).decode().partition(":")
         except (binascii.Error, UnicodeDecodeError):
             raise _stranger("the Authorization header cannot be read") from None
+        if not name and not password:
+            return NOBODY  # how some clients say that they have no login
         if self._guesses is None:
             self._guesses = anyio.CapacityLimiter(GUESSES)
-        user = await to_thread.run_sync(self.users.check, name, password, limiter=self._guesses)
+        try:
+            user = await to_thread.run_sync(self.users.check, name, password, limiter=self._guesses)
+        except ZlayerError as error:
+            log.error("registry.users", error=error.message, hint=error.hint)
+            raise broken() from error
         if user is None:
             raise _stranger("the user name or the password is wrong")
         return Asker(user.name, user.rights)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from zlayer.model.errors import (
+    Corrupt,
     Deadline,
     Denied,
     Exhausted,
@@ -56,10 +57,15 @@ def bad_manifest(message: str, **detail: str) -> Refusal:
 
 
 def from_disk(error: OSError) -> Refusal:
-    """What a client is told of trouble with our disk: no paths of this machine."""
+    """What a client is told of trouble with our disk."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return full()
-    return Refusal(500, "UNKNOWN", "the registry cannot use its disk; its log says why")
+    return broken()
+
+
+def broken() -> Refusal:
+    """Trouble of ours, which is the operator's to know: no paths of this machine go to clients."""
+    return Refusal(500, "UNKNOWN", "the registry has trouble of its own; its log says why")
 
 
 def full() -> Refusal:
@@ -82,5 +88,7 @@ def from_tree(error: ZlayerError) -> Refusal:
             return Refusal(503, "UNAVAILABLE", error.message, headers={"Retry-After": wait})
         case Invalid():
             return Refusal(400, "UNSUPPORTED", error.message)
-        case _:
+        case Corrupt():
             return Refusal(502, "UNKNOWN", error.message)
+        case _:
+            return broken()

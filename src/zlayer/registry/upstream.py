@@ -13,7 +13,7 @@ from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import anyio
 import structlog
@@ -60,20 +60,23 @@ class Rule:
 
 def parse_rule(text: str) -> Rule:
     """`NAME=URL`, or `*=URL` for everything no other rule covers. Raises `Invalid`."""
-    first, equals, url = text.partition("=")
-    parts = urlsplit(url if "://" in url else f"https://{url}")
-    prefix = parts.path.strip("/")
+    first, _, url = text.partition("=")
     try:
-        proper = first == "*" or ("/" not in first and checked_name(first))
-        proper = proper and parse(f"{parts.netloc}/{prefix or 'x'}").domain == parts.netloc
+        return _rule(first, urlsplit(url if "://" in url else f"https://{url}"))
     except (ZlayerError, Refusal, ValueError):
-        proper = False
-    if not equals or not proper or parts.scheme not in ("http", "https") or parts.query or parts.fragment:
         raise Invalid(
-            f"{text!r} is no proxy rule",
+            f"the rule of {first[:80]!r} is no proxy rule",  # not the whole of it: some put passwords into a URL
             hint="write NAME=https://HOST[:PORT][/PREFIX], or *=URL for all names; logins go into config.toml",
-        )
-    return Rule("" if first == "*" else first, parts.netloc, prefix, parts.scheme == "http")
+        ) from None
+
+
+def _rule(first: str, parts: SplitResult) -> Rule:
+    prefix = parts.path.strip("/")
+    named = first == "*" or "/" not in checked_name(first)
+    domain = parse(f"{parts.netloc}/{prefix or 'x'}").domain
+    if not named or domain != parts.netloc or parts.scheme not in ("http", "https") or parts.query or parts.fragment:
+        raise ValueError(first)
+    return Rule("" if first == "*" else first, domain, prefix, parts.scheme == "http")
 
 
 @dataclass(slots=True, eq=False)
