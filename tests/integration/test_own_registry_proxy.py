@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -19,6 +20,8 @@ from zlayer.testing.imagery_tar import Tar
 from zlayer.testing.own_registry import OwnRegistry, Told, cli
 from zlayer.testing.registry_faulty import Fault, FaultyRegistry
 
+OCI = "application/vnd.oci.image.manifest.v1+json"
+EMPTY = "sha256:" + hashlib.sha256(b"{}").hexdigest()
 QUICK = "[pull]\nattempts = 2\nbackoff = 0.05\nconnect_timeout = 5.0\nstall_timeout = 5.0\n"
 
 
@@ -41,6 +44,10 @@ def registry(tmp_path: Path, upstream: FaultyRegistry) -> Iterator[OwnRegistry]:
 def proxy(directory: Path, upstream: FaultyRegistry, *more: str) -> OwnRegistry:
     (directory / "config.toml").write_text(QUICK)
     return OwnRegistry(directory, "--anonymous", "--proxy", f"hub=http://{upstream.address}", *more)
+
+
+def sha(body: bytes) -> str:
+    return f"sha256:{hashlib.sha256(body).hexdigest()}"
 
 
 def code(told: Told) -> str:
@@ -192,6 +199,32 @@ def test_pushes_go_to_the_other_registry_itself(registry: OwnRegistry) -> None:
     told = registry.ask("POST", "/v2/hub/team/app/blobs/uploads/", b"")
     assert (told.status, code(told)) == (403, "DENIED")
     assert registry.ask("POST", "/v2/own/app/blobs/uploads/", b"").status == 202
+
+
+def test_referrers_are_the_other_registrys(tmp_path: Path) -> None:
+    """Of one that has the list, ours, and of what is kept once that is gone."""
+    near, far = tmp_path / "near", tmp_path / "far"
+    for directory in (near, far):
+        directory.mkdir()
+    part = {"mediaType": "application/vnd.oci.empty.v1+json", "digest": EMPTY, "size": 2}
+    base = {"schemaVersion": 2, "mediaType": OCI, "config": part, "layers": [part]}
+    subject = json.dumps(base).encode()
+    described = {"mediaType": OCI, "digest": sha(subject), "size": len(subject)}
+    signature = json.dumps({**base, "artifactType": "a/sig", "subject": described}).encode()
+    with OwnRegistry(far) as other:
+        other.ask("POST", f"/v2/team/app/blobs/uploads/?digest={EMPTY}", b"{}")
+        for body in (subject, signature):
+            told = other.ask("PUT", f"/v2/team/app/manifests/{sha(body)}", body, {"Content-Type": OCI})
+            assert told.status == 201
+        with OwnRegistry(near, "--anonymous", "--proxy", f"hub=http://{other.address}") as registry:
+            path = f"/v2/hub/team/app/referrers/{sha(subject)}"
+            wanted = other.ask("GET", path.replace("/hub/", "/")).body
+            assert json.loads(registry.ask("GET", path).body) == json.loads(wanted)
+            assert json.loads(registry.ask("GET", f"{path}?artifactType=a/other").body)["manifests"] == []
+            assert registry.ask("GET", f"/v2/hub/team/app/manifests/{sha(signature)}").body == signature
+            other.stop()
+            [kept] = json.loads(registry.ask("GET", path).body)["manifests"]
+            assert kept["digest"] == sha(signature)
 
 
 def test_one_rule_for_all_names(tmp_path: Path, upstream: FaultyRegistry) -> None:

@@ -6,7 +6,6 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
 from urllib.parse import parse_qsl
 
 import structlog
@@ -26,7 +25,7 @@ from zlayer.registry.names import Target, target_of
 from zlayer.registry.paging import count, link, page
 from zlayer.registry.pulling import Pulling
 from zlayer.registry.pushing import Pushing
-from zlayer.registry.shelf import Shelf
+from zlayer.registry.shelf import Shelf, index
 from zlayer.registry.uploads import Uploads
 from zlayer.registry.upstream import Upstream, choose
 
@@ -151,10 +150,9 @@ class RegistryApp:
 
     async def _referrers(self, call: Call) -> Response:
         name, subject, kind = call.target.name, call.target.item, call.query.get("artifactType", "")
-        look = partial(
-            self._shelf.referrers, name, subject, kind=kind, last=call.query.get("last", ""), most=count(call.query)
-        )
-        body, last = await to_thread.run_sync(look)
+        most = count(call.query)
+        found = await self._pulling.referrers(call.target)
+        body, last = index(found, kind=kind, last=call.query.get("last", ""), most=most)
         said = link(f"/v2/{name}/referrers/{subject}", call.query, last)
         if kind:
             said["OCI-Filters-Applied"] = "artifactType"

@@ -12,6 +12,7 @@ from starlette.responses import Response, StreamingResponse
 from zlayer.model.errors import NotFound
 from zlayer.registry.bodies import following, slices
 from zlayer.registry.faults import unknown_blob, unknown_manifest
+from zlayer.registry.manifests import Json
 from zlayer.registry.names import Target
 from zlayer.registry.ranges import asked
 from zlayer.registry.repositories import Entry
@@ -62,6 +63,14 @@ class Pulling:
         finally:
             if not answering:
                 os.close(descriptor)
+
+    async def referrers(self, target: Target) -> list[Json]:
+        """What refers to a digest: by the upstream's word where there is one, by what is kept when that is away."""
+        upstream = choose(self._upstreams, target.name)
+        found = await upstream.referrers(target.name, target.item) if upstream else None
+        if found is None:
+            found = await to_thread.run_sync(self._shelf.referrers, target.name, target.item)
+        return found
 
     async def _entry(self, target: Target) -> Entry:
         if upstream := choose(self._upstreams, target.name):

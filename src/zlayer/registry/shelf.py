@@ -83,21 +83,12 @@ class Shelf:
             self.repositories.drop_referrer(name, subject, reference)
         return self.repositories.drop_manifest(name, reference)
 
-    def referrers(self, name: str, subject: str, *, kind: str, last: str, most: int) -> tuple[bytes, str]:
-        """An index of what refers to `subject`, of artifact type `kind` if given, and the `last` of the next page."""
-        found: list[Json] = []
-        size = 0
-        for digest in self.repositories.referrers(name, subject):
-            if digest <= last or self.repositories.manifest(name, digest) is None:
-                continue
-            descriptor = self.repositories.referrer(name, subject, digest)
-            if descriptor is None or (kind and descriptor.get("artifactType") != kind):
-                continue
-            size += len(json.dumps(descriptor))
-            if found and (size > PAGE_BYTES or len(found) >= most):
-                return index(found), str(found[-1]["digest"])
-            found.append(descriptor)
-        return index(found), ""
+    def referrers(self, name: str, subject: str) -> list[Json]:
+        """Descriptors of what refers to `subject`, sorted by digest."""
+        digests = self.repositories.referrers(name, subject)
+        there = [digest for digest in digests if self.repositories.manifest(name, digest) is not None]
+        found = [self.repositories.referrer(name, subject, digest) for digest in there]
+        return [descriptor for descriptor in found if descriptor is not None]
 
     def _check(self, name: str, parsed: Parsed) -> None:
         """Every part is in this repository, and as long as the manifest says."""
@@ -119,11 +110,20 @@ class Shelf:
         return True
 
 
-def index(manifests: Iterable[Json]) -> bytes:
-    """An image index of these descriptors, on one line."""
-    document = {
-        "schemaVersion": 2,
-        "mediaType": "application/vnd.oci.image.index.v1+json",
-        "manifests": list(manifests),
-    }
-    return json.dumps(document, separators=(",", ":")).encode()
+def index(descriptors: Iterable[Json], *, kind: str, last: str, most: int) -> tuple[bytes, str]:
+    """A page of a list of referrers as an image index, and the `last` of the next page.
+
+    `descriptors` are sorted by digest; those behind `last` and of artifact type `kind`, if given, are in it.
+    """
+    found: list[Json] = []
+    size, following = 0, ""
+    for descriptor in descriptors:
+        if descriptor["digest"] <= last or (kind and descriptor.get("artifactType") != kind):
+            continue
+        size += len(json.dumps(descriptor))
+        if found and (size > PAGE_BYTES or len(found) >= most):
+            following = str(found[-1]["digest"])
+            break
+        found.append(descriptor)
+    document = {"schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json", "manifests": found}
+    return json.dumps(document, separators=(",", ":")).encode(), following

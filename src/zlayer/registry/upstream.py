@@ -26,9 +26,11 @@ from zlayer.image.manifest import Descriptor
 from zlayer.image.reference import is_digest, parse
 from zlayer.image.registry import Registry
 from zlayer.image.registry_download import Download
+from zlayer.image.registry_referrers import referrers
 from zlayer.image.settings import RegistryHost, RegistrySettings
 from zlayer.model.errors import Corrupt, Deadline, Invalid, NotFound, Unavailable, ZlayerError
 from zlayer.registry.faults import Refusal
+from zlayer.registry.manifests import Json
 from zlayer.registry.names import checked_name
 from zlayer.registry.repositories import Entry
 from zlayer.registry.shelf import Shelf
@@ -160,6 +162,31 @@ class Upstream:
         if arrival.error is not None and not arrival.begun:
             raise arrival.error
         return arrival
+
+    async def referrers(self, name: str, subject: str) -> list[Json] | None:
+        """The upstream's list of what refers to `subject`, sorted by digest; None when it cannot be reached."""
+        if self._clock() < self._away_until:
+            return None
+        try:
+            return await to_thread.run_sync(self._referrers_now, name, subject, limiter=self._talk)
+        except (Unavailable, Deadline) as error:
+            self._away_until = self._clock() + REST
+            log.warning("upstream.away", registry=self.rule.domain, repository=name, error=error.message)
+            return None
+
+    def _referrers_now(self, name: str, subject: str) -> list[Json]:
+        with closing(self._client(name)) as client:
+            found = sorted(referrers(client, subject), key=lambda one: one.digest)
+        return [
+            {
+                "mediaType": one.media_type,
+                "digest": one.digest,
+                "size": one.size,
+                **({"artifactType": one.type} if one.type else {}),
+                **({"annotations": dict(one.annotations)} if one.annotations else {}),
+            }
+            for one in found
+        ]
 
     def _is_fresh(self, name: str, tag: str) -> bool:
         return 0 <= self._clock() - self._shelf.repositories.checked(name, tag) < self._fresh

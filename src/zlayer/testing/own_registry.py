@@ -61,7 +61,7 @@ class OwnRegistry:
         errors = self._directory / "own-registry.err"
         with errors.open("wb") as stderr:
             bind = self.address or "127.0.0.1:0"
-            options = self._options if self._options else ("--anonymous",)
+            options = self._options or ("--anonymous",)
             argv = [sys.executable, "-m", "zlayer", "--data-dir", str(self._directory), "registry", "serve"]
             self.process = subprocess.Popen(
                 [*argv, "--root", str(self.root), "--bind", bind, *options], stdout=subprocess.PIPE, stderr=stderr
