@@ -112,10 +112,10 @@ class Pushing:
             await to_thread.run_sync(self._uploads.cut, upload, before)
             raise Refusal(400, "SIZE_INVALID", "the body is shorter than its Content-Range", headers=_where(upload))
 
-    def _append(self, upload: Upload, end: int | None, data: bytearray) -> None:
-        if end is not None and upload.size + len(data) > end:
+    def _append(self, upload: Upload, end: int | None, parts: list[bytes]) -> None:
+        if end is not None and upload.size + sum(map(len, parts)) > end:
             raise Refusal(400, "SIZE_INVALID", "the body is longer than its Content-Range", headers=_where(upload))
-        self._uploads.append(upload, data)
+        self._uploads.append(upload, parts)
 
     async def _finish(self, upload: Upload, digest: str) -> Response:
         await to_thread.run_sync(self._uploads.finish, upload, digest)

@@ -12,7 +12,7 @@ import os
 import shutil
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -76,22 +76,27 @@ class Uploads:
             raise unknown_upload(identity)
         return self._known.setdefault(identity, upload)
 
-    def append(self, upload: Upload, data: bytes | bytearray) -> None:
+    def append(self, upload: Upload, parts: Sequence[bytes]) -> None:
         """Put bytes behind what is there. On a full disk nothing of them stays. Raises `Refusal` 413 past the limit."""
-        if upload.size + len(data) > self._most:
+        total = sum(map(len, parts))
+        if upload.size + total > self._most:
             raise Refusal(413, "SIZE_INVALID", f"a blob has at most {self._most} bytes here")
         try:
             with upload.path.open("r+b", buffering=0) as file:
-                _write(file.fileno(), data, upload.size)
+                offset = upload.size
+                for part in parts:
+                    _write(file.fileno(), part, offset)
+                    offset += len(part)
         except FileNotFoundError:
             raise unknown_upload(upload.identity) from None
         except OSError as error:
             self.cut(upload, upload.size)
             raise disk_error(error, upload.path) from error
         if upload.hashed == upload.size:
-            upload.sha256.update(data)
-            upload.hashed += len(data)
-        upload.size += len(data)
+            for part in parts:
+                upload.sha256.update(part)
+            upload.hashed += total
+        upload.size += total
 
     def cut(self, upload: Upload, size: int) -> None:
         """Back to its first `size` bytes."""
@@ -167,7 +172,7 @@ class Uploads:
             raise unknown_upload(upload.identity) from None
 
 
-def _write(descriptor: int, data: bytes | bytearray, offset: int) -> None:
+def _write(descriptor: int, data: bytes, offset: int) -> None:
     rest = memoryview(data)
     while rest:
         count = os.pwrite(descriptor, rest, offset)

@@ -31,7 +31,7 @@ class Stock:
     def blob(self, content: str, name: str = "a/b") -> dict[str, Any]:
         uploads = Uploads(self.repositories)
         upload = uploads.begin(name)
-        uploads.append(upload, content.encode())
+        uploads.append(upload, [content.encode()])
         digest = f"sha256:{hashlib.sha256(content.encode()).hexdigest()}"
         uploads.finish(upload, digest)
         return {"mediaType": "application/octet-stream", "digest": digest, "size": len(content)}

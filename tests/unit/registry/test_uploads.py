@@ -31,7 +31,7 @@ def test_whatever_happens_to_it_the_content_is_right(steps: list[tuple[str, int]
             upload = uploads.find("a/b", identity)
             if what == "append":
                 data = os.urandom(number)
-                uploads.append(upload, data)
+                uploads.append(upload, [data])
                 expected += data
             elif what == "cut":
                 expected = expected[:number]
@@ -48,7 +48,7 @@ def test_whatever_happens_to_it_the_content_is_right(steps: list[tuple[str, int]
 def test_a_wrong_digest_ends_it(tmp_path: Path) -> None:
     uploads = Uploads(Repositories(tmp_path))
     upload = uploads.begin("a")
-    uploads.append(upload, b"abc")
+    uploads.append(upload, [b"abc"])
     with pytest.raises(Refusal) as told:
         uploads.finish(upload, "sha256:" + "0" * 64)
     assert told.value.code == "DIGEST_INVALID"
@@ -73,7 +73,7 @@ def test_those_without_a_byte_for_long_expire(tmp_path: Path) -> None:
 def test_a_limit(tmp_path: Path) -> None:
     uploads = Uploads(Repositories(tmp_path), most=5)
     upload = uploads.begin("a")
-    uploads.append(upload, b"12345")
+    uploads.append(upload, [b"12345"])
     with pytest.raises(Refusal) as told:
-        uploads.append(upload, b"6")
+        uploads.append(upload, [b"6"])
     assert told.value.status == 413
