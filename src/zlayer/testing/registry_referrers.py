@@ -9,16 +9,16 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from types import TracebackType
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
+
+from zlayer.testing.loopback import Loopback, PlainHandler
 
 INDEX = "application/vnd.oci.image.index.v1+json"
 
 
-class ReferrersRegistry:
+class ReferrersRegistry(Loopback):
     """`page` entries a page. `elsewhere`: the host that pages go on at, for a hostile one."""
 
     def __init__(self, page: int = 100, elsewhere: str = "") -> None:
@@ -27,34 +27,11 @@ class ReferrersRegistry:
         self.referrers: dict[str, list[dict[str, Any]]] = {}  # Any: JSON
         self.asked: list[str] = []
         self.numbers = itertools.count()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
-        self._server.daemon_threads = True
-        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05})
-
-    @property
-    def address(self) -> str:
-        return f"127.0.0.1:{self._server.server_address[1]}"
-
-    def __enter__(self) -> ReferrersRegistry:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
+        super().__init__(_handler(self))
 
 
-def _handler(owner: ReferrersRegistry) -> type[BaseHTTPRequestHandler]:  # noqa: C901  # a method per verb
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def handle(self) -> None:
-            if self.connection.recv(1, 2)[:1] != b"\x16":  # MSG_PEEK: a TLS client is turned away
-                super().handle()
-
+def _handler(owner: ReferrersRegistry) -> type[PlainHandler]:  # noqa: C901  # a method per verb
+    class Handler(PlainHandler, BaseHTTPRequestHandler):  # both, so that the linter knows its methods
         def do_GET(self) -> None:
             owner.asked.append(self.path)
             parts = urlsplit(self.path)
@@ -107,9 +84,6 @@ def _handler(owner: ReferrersRegistry) -> type[BaseHTTPRequestHandler]:  # noqa:
             self.end_headers()
             if self.command != "HEAD":
                 self.wfile.write(body)
-
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # the base's own name
-            """Quiet."""
 
     return Handler
 

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from types import TracebackType
+from http.server import BaseHTTPRequestHandler
 from urllib.parse import parse_qs, urlsplit
 
+from zlayer.testing.loopback import Loopback, PlainHandler
 
-class WritableRegistry:
+
+class WritableRegistry(Loopback):
     """`blobs` by digest, whatever their repository; `manifests` by `repository:locator`; `requests` as they came.
 
     `break_patch`: bytes after which each next PATCH breaks (what came counts). `forget`: uploads that are not known
@@ -33,37 +33,14 @@ class WritableRegistry:
         self.statuses: dict[str, list[int]] = {}
         self.uploads: dict[str, bytearray] = {}
         self.numbers = itertools.count()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
-        self._server.daemon_threads = True
-        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05})
-
-    @property
-    def address(self) -> str:
-        return f"127.0.0.1:{self._server.server_address[1]}"
+        super().__init__(_handler(self))
 
     def count(self, method: str, where: str = "") -> int:
         return sum(m == method and where in path for m, path in self.requests)
 
-    def __enter__(self) -> WritableRegistry:
-        self._thread.start()
-        return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
-
-
-def _handler(owner: WritableRegistry) -> type[BaseHTTPRequestHandler]:  # noqa: C901  # a method per verb
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def handle(self) -> None:
-            if self.connection.recv(1, 2)[:1] != b"\x16":  # MSG_PEEK: a TLS client is turned away
-                super().handle()
-
+def _handler(owner: WritableRegistry) -> type[PlainHandler]:  # noqa: C901  # a method per verb
+    class Handler(PlainHandler, BaseHTTPRequestHandler):  # both, so that the linter knows its methods
         def _begin(self) -> bool:
             """Whether the truth is to be told."""
             owner.requests.append((self.command, self.path))
@@ -147,8 +124,5 @@ def _handler(owner: WritableRegistry) -> type[BaseHTTPRequestHandler]:  # noqa: 
             if status != 204:
                 self.send_header("Content-Length", "0")
             self.end_headers()
-
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # the base's own name
-            """Quiet."""
 
     return Handler
