@@ -80,6 +80,8 @@ class InstanceLoop:
     _trouble: _Trouble = field(default_factory=_Trouble)
     _wake: anyio.Event = field(default_factory=anyio.Event)
     _moved: anyio.Event = field(default_factory=anyio.Event)
+    _climb: anyio.CancelScope | None = None
+    """Of the step that ends when the instance is no longer wanted."""
     _attach_by: float | None = None
     """Of the event loop's clock, as all that is waited for here."""
     _told: InstanceStatus | None = None
@@ -97,6 +99,8 @@ class InstanceLoop:
         if instance is not None and self.instance is not None and instance.desired != self.instance.desired:
             self._trouble = _Trouble()
         self.instance = instance
+        if self._climb is not None and (instance is None or instance.desired != "running"):
+            self._climb.cancel()
         self.wake()
 
     async def moved(self) -> None:
@@ -220,20 +224,19 @@ class InstanceLoop:
 
     async def _cancellable(self, verb: Verb) -> Record | None:
         """A long step on the way up, given up as soon as the instance is no longer wanted."""
+        assert self.instance is not None
+        with anyio.CancelScope() as self._climb:
+            if await self.steps.at_hand(self.instance):
+                return await self.steps.perform(verb, self.instance, self.record)
+            return await self._long(verb)
+        return None
+
+    async def _long(self, verb: Verb) -> Record:
+        """With a word now and then on how far it is."""
         done: Record | None = None
         error: ZlayerError | OSError | None = None
         async with anyio.create_task_group() as group:
-
-            async def until_unwanted() -> None:
-                while self.instance is not None and self.instance.desired == "running":
-                    await self._wake.wait()
-                    if self.instance is not None and self.instance.desired == "running":
-                        self._wake = anyio.Event()
-                group.cancel_scope.cancel()
-
-            group.start_soon(until_unwanted)
             group.start_soon(self._tell_pull)
-            self.shop.writer.put(self._status(), "none")
             try:
                 done = await self.steps.perform(verb, self.instance, self.record)
             except (ZlayerError, OSError) as caught:  # raised below: a task group would wrap it
@@ -241,6 +244,7 @@ class InstanceLoop:
             group.cancel_scope.cancel()
         if error is not None:
             raise error
+        assert done is not None
         return done
 
     def _failed(self, verb: Verb, error: ZlayerError) -> None:

@@ -129,6 +129,12 @@ class Steps:
             )
         return self._scratch.image
 
+    async def at_hand(self, instance: Instance) -> bool:
+        """Whether the image is here and need not be asked for."""
+        if instance.spec.pin is None and instance.spec.pull_policy not in ("if_not_present", "never"):
+            return False
+        return await self._machine.images.find(_reference(instance)) is not None
+
     def _saw(self, progress: Progress) -> None:
         self._scratch.blobs[progress.digest] = progress
 
