@@ -14,13 +14,14 @@ from anyio.to_thread import run_sync
 from zlayer.agent.contract import NodeTraffic
 from zlayer.agent.fabric import network_plane
 from zlayer.agent.homes import Homes
-from zlayer.agent.instance import InstanceLoop, Shop, turns
+from zlayer.agent.instance import InstanceLoop, Shop
 from zlayer.agent.journal import Record
 from zlayer.agent.perform import Machine, Steps
 from zlayer.agent.planes import PlaneLoop
 from zlayer.agent.recover import mood_of, recover, remembered, widowed
 from zlayer.agent.status import StatusWriter, state_of
 from zlayer.agent.traffic import Traffic
+from zlayer.agent.turns import turns, under_way
 from zlayer.model import keys
 from zlayer.model.base import Timestamp
 from zlayer.model.errors import Conflict, NotFound
@@ -69,7 +70,8 @@ class Agent:
             machine = replace(machine, withdraw=traffic.withdraw)
         machine = replace(machine, subnet=Homes(store, node).subnet)
         self._machine = machine
-        self._writer = StatusWriter(store, machine.clock)
+        steps = turns(starts, ends)
+        self._writer = StatusWriter(store, machine.clock, lambda: under_way(steps))
         self._loops: dict[str, InstanceLoop] = {}
         self.looked = anyio.Event()
         """Set once it has seen what was wanted at its start; who serves clients waits for it."""
@@ -83,7 +85,7 @@ class Agent:
             writer=self._writer,
             node=node.id,
             runtime_name=node.runtime,
-            turns=turns(starts, ends),
+            turns=steps,
             clock=machine.clock,
         )
 

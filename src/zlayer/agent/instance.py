@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 import anyio
@@ -13,6 +13,7 @@ from zlayer.agent import ends, journal, probes
 from zlayer.agent.journal import Record
 from zlayer.agent.perform import Machine, Steps, pause
 from zlayer.agent.status import Haste, Mood, StatusWriter, status_of
+from zlayer.agent.turns import Turns
 from zlayer.model.base import Seconds, Timestamp
 from zlayer.model.errors import Deadline, Exhausted, NotFound, Unavailable, ZlayerError
 from zlayer.model.instance import ONE_OFF, Instance, InstanceStatus, State
@@ -44,15 +45,8 @@ class Shop:
     writer: StatusWriter
     node: str
     runtime_name: str
-    turns: Mapping[Verb, anyio.CapacityLimiter]
+    turns: Turns
     clock: Callable[[], float]
-
-
-def turns(starts: int, ends: int | None = None) -> Mapping[Verb, anyio.CapacityLimiter]:
-    """So many of each step on the way up, and on the way down, at once."""
-    down = ends or starts
-    widths: dict[Verb, int] = {"prepare": starts, "create": starts, "start": starts, "release": down, "forget": down}
-    return {verb: anyio.CapacityLimiter(width) for verb, width in widths.items()}
 
 
 @dataclass(slots=True)

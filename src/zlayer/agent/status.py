@@ -2,8 +2,8 @@
 
 An instance that changes three times while one commit is under way is written once, with its last state; an outage of
 the store delays what others see and never a step of the machine. What nobody waits for (a container is being made,
-an event) lingers a moment, and mostly goes with what somebody does. In a storm commits keep a distance: everybody who
-looks at the store looks once per commit, at everything.
+an event) lingers a moment, and mostly goes with what somebody does. In a storm commits keep a distance, the longer
+the more of us are still on their way: everybody who looks at the store looks once per commit, at everything.
 """
 
 from __future__ import annotations
@@ -77,6 +77,8 @@ LINGER = 0.05
 """Seconds that what nobody waits for waits for company."""
 GAP = 0.04
 """Seconds between two commits of a storm, on average."""
+APIECE, MOST = 0.005, 0.2
+"""Seconds of distance for each instance that is on its way, and all together: who waits for many waits for the last."""
 Haste = Literal["none", "soon", "now"]
 """How a status is waited for: by nobody; by who goes on with it; by a client that has nothing else to do."""
 
@@ -84,13 +86,17 @@ Haste = Literal["none", "soon", "now"]
 class StatusWriter:
     """One commit at a time; everything that arrives meanwhile goes into the next."""
 
-    def __init__(self, store: Store, clock: Callable[[], float]) -> None:
+    def __init__(self, store: Store, clock: Callable[[], float], company: Callable[[], int] = lambda: 0) -> None:
+        """`company` counts the instances that are about to have something to tell."""
         self._store = store
         self._clock = clock
+        self._company = company
         self._pending: dict[str, bytes] = {}
         self._events: dict[str, bytes] = {}
         self._arrived = anyio.Event()
         self._pace = Pace(GAP)
+        self._last = float("-inf")
+        """When the last commit was begun, by the event loop's clock."""
         self._due_at: float | None = None
         """When what is queued is to go, by the event loop's clock; None: nothing is."""
         self._sequence = 0
@@ -126,10 +132,13 @@ class StatusWriter:
 
     def _due(self, haste: Haste) -> None:
         now = anyio.current_time()
-        at = {"none": now + LINGER, "soon": self._pace.next(now), "now": now}[haste]
+        at = {"none": now + LINGER, "soon": self._soon(now), "now": now}[haste]
         if self._due_at is None or at < self._due_at:
             self._due_at = at
             self._arrived.set()
+
+    def _soon(self, now: float) -> float:
+        return max(self._pace.next(now), self._last + min(MOST, APIECE * self._company()))
 
     def event(self, kind: str, instance: Instance, message: str, node: str) -> None:
         """Queue an event. Its key sorts by time; the sequence keeps two of one instant apart."""
@@ -149,7 +158,8 @@ class StatusWriter:
         failures = 0
         while True:
             await self._until_due()
-            self._pace.turn(anyio.current_time())
+            self._last = anyio.current_time()
+            self._pace.turn(self._last)
             self._due_at = None
             batch, self._pending = self._pending, {}
             events, self._events = self._events, {}

@@ -14,10 +14,11 @@ from pathlib import Path
 
 import anyio
 
-from zlayer.agent.instance import InstanceLoop, Shop, turns
+from zlayer.agent.instance import InstanceLoop, Shop
 from zlayer.agent.perform import Steps
 from zlayer.agent.recover import recover
 from zlayer.agent.status import StatusWriter
+from zlayer.agent.turns import turns
 from zlayer.daemon import lock, wiring
 from zlayer.daemon.config import load
 from zlayer.daemon.wiring import Drivers

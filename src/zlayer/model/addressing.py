@@ -21,32 +21,38 @@ RESERVED = 3
 
 
 @lru_cache(KEPT)
+def network4(cidr: str) -> IPv4Network:
+    """ValueError for anything that is no IPv4 network."""
+    return IPv4Network(cidr)
+
+
+@lru_cache(KEPT)
 def block_prefix(pool: str) -> int:
-    return max(BLOCK, IPv4Network(pool).prefixlen)
+    return max(BLOCK, network4(pool).prefixlen)
 
 
 def block_count(pool: str) -> int:
-    return 1 << (block_prefix(pool) - IPv4Network(pool).prefixlen)
+    return 1 << (block_prefix(pool) - network4(pool).prefixlen)
 
 
 @lru_cache(KEPT)
 def block(pool: str, number: int) -> str:
     """Block `number` of the pool, in CIDR form."""
     prefix = block_prefix(pool)
-    return f"{IPv4Network(pool).network_address + (number << (32 - prefix))}/{prefix}"
+    return f"{network4(pool).network_address + (number << (32 - prefix))}/{prefix}"
 
 
 @lru_cache(KEPT)
 def block_number(pool: str, block: str) -> int:
-    first = int(IPv4Network(block).network_address) - int(IPv4Network(pool).network_address)
+    first = int(network4(block).network_address) - int(network4(pool).network_address)
     return first >> (32 - block_prefix(pool))
 
 
 @lru_cache(KEPT)
 def within(pool: str, block: str) -> bool:
     """Whether `block` is a block of the pool: another pool's are worth nothing here."""
-    inner = IPv4Network(block)
-    return inner.prefixlen == block_prefix(pool) and inner.subnet_of(IPv4Network(pool))
+    inner = network4(block)
+    return inner.prefixlen == block_prefix(pool) and inner.subnet_of(network4(pool))
 
 
 @lru_cache(KEPT)
@@ -60,7 +66,7 @@ def gateway(block: str) -> str:
     """The first usable address of an IPv4 or IPv6 block: the bridge's."""
     if ":" in block:
         return str(IPv6Network(block).network_address + 1)
-    return str(IPv4Network(block).network_address + 1)
+    return str(network4(block).network_address + 1)
 
 
 def blocks6(pool: str, prefix6: str, blocks: Sequence[str]) -> tuple[str, ...]:
@@ -71,7 +77,7 @@ def blocks6(pool: str, prefix6: str, blocks: Sequence[str]) -> tuple[str, ...]:
 def block_of(subnet: Subnet, address: str) -> int | None:
     """Which of the subnet's blocks an IPv4 address is in."""
     wanted = IPv4Address(address)
-    return next((n for n, one in enumerate(subnet.blocks) if wanted in IPv4Network(one)), None)
+    return next((n for n, one in enumerate(subnet.blocks) if wanted in network4(one)), None)
 
 
 @lru_cache(maxsize=4096)  # asked for every replica whenever names are derived
@@ -80,5 +86,5 @@ def address6(subnet: Subnet, address: str) -> str | None:
     number = block_of(subnet, address)
     if number is None or number >= len(subnet.blocks6):
         return None
-    position = int(IPv4Address(address)) - int(IPv4Network(subnet.blocks[number]).network_address)
+    position = int(IPv4Address(address)) - int(network4(subnet.blocks[number]).network_address)
     return str(IPv6Network(subnet.blocks6[number]).network_address + position)

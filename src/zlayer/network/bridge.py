@@ -14,11 +14,11 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
-from ipaddress import IPv4Network, ip_address
+from ipaddress import ip_address
 from pathlib import Path
 from typing import TypeVar
 
-from zlayer.model.addressing import address6, block_of, gateway
+from zlayer.model.addressing import address6, block_of, gateway, network4
 from zlayer.model.errors import Conflict, Exhausted, Failed, Invalid, NotFound, Problem, Unavailable, ZlayerError
 from zlayer.model.fabric import Fabric, Subnet
 from zlayer.network import bridges, inet, links, names, netns
@@ -154,7 +154,7 @@ class BridgeNetwork:
         fresh = self._pin(host, owner)
         block = block_of(subnet, address)
         assert block is not None
-        own = [f"{address}/{IPv4Network(subnet.blocks[block]).prefixlen}"]
+        own = [f"{address}/{network4(subnet.blocks[block]).prefixlen}"]
         via = [gateway(subnet.blocks[block])]
         if (other := address6(subnet, address)) is not None:
             own.append(f"{other}/64")
@@ -193,7 +193,7 @@ def check_address(subnet: Subnet, address: str) -> None:
         number = None
     reserved: set[str] = set()
     if number is not None:
-        block = IPv4Network(subnet.blocks[number])
+        block = network4(subnet.blocks[number])
         reserved = {gateway(str(block)), str(block.network_address), str(block.broadcast_address)}
     if number is None or str(ip_address(address)) in reserved:
         raise Invalid(

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterable, Sequence
 from contextlib import suppress
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address
 
-from zlayer.model.addressing import RESERVED, block, block_count, block_number, within
+from zlayer.model.addressing import RESERVED, block, block_count, block_number, network4, within
 from zlayer.model.errors import Exhausted
 from zlayer.model.instance import ONE_OFF, Node
 from zlayer.model.network import Network
@@ -16,7 +16,7 @@ def pick(blocks: Sequence[str], used: Container[str], *, after: str | None = Non
     """A free address of these blocks, searched upwards from `after` and round: a freed address rests before it is
     given again. None when all are taken. Network, broadcast and gateway addresses are never given."""
     spans = []
-    for one in map(IPv4Network, blocks):
+    for one in map(network4, blocks):
         first = int(one.network_address) + RESERVED - 1
         spans.append(range(first, first + one.num_addresses - RESERVED))
     behind = int(IPv4Address(after)) if after else 0
@@ -100,4 +100,4 @@ def usable(network: Network, node: Node) -> bool:
 
 
 def _room(block: str) -> int:
-    return IPv4Network(block).num_addresses - RESERVED
+    return network4(block).num_addresses - RESERVED

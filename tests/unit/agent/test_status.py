@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 import anyio
 import anyio.lowlevel
 
-from zlayer.agent.status import GAP, LINGER, StatusWriter
+from zlayer.agent.status import APIECE, GAP, LINGER, StatusWriter
 from zlayer.model import keys
 from zlayer.model.base import Timestamp
 from zlayer.model.instance import Instance, InstanceStatus, State
@@ -28,10 +28,12 @@ def at(state: State, name: str = "a") -> InstanceStatus:
     return status(one(name), state)
 
 
-def writing(test: Callable[[StatusWriter, MemoryStore], Awaitable[None]]) -> None:
+def writing(
+    test: Callable[[StatusWriter, MemoryStore], Awaitable[None]], company: Callable[[], int] = lambda: 0
+) -> None:
     async def body() -> None:
         async with MemoryStore() as store, anyio.create_task_group() as tasks:
-            writer = StatusWriter(store, lambda: 0.0)
+            writer = StatusWriter(store, lambda: 0.0, company)
             tasks.start_soon(writer.run)
             await test(writer, store)
             tasks.cancel_scope.cancel()
@@ -105,3 +107,20 @@ def test_a_client_does_not_wait_out_a_storm() -> None:
         assert anyio.current_time() == began
 
     writing(test)
+
+
+def test_in_company_commits_keep_a_distance_and_the_last_one_waits_for_nobody() -> None:
+    under_way = [20]
+
+    async def test(writer: StatusWriter, store: MemoryStore) -> None:
+        await writer.committed(writer.put(at(State.READY, "first")))
+        before, began = await commits(store), anyio.current_time()
+        writer.put(at(State.READY, "second"))
+        await anyio.sleep(20 * APIECE / 2)
+        assert await commits(store) == before
+        under_way[0] = 0
+        await writer.committed(writer.put(at(State.READY, "last")))
+        assert await commits(store) == before + 1
+        assert anyio.current_time() - began < 20 * APIECE
+
+    writing(test, lambda: under_way[0])

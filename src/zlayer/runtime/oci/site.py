@@ -39,7 +39,7 @@ class Site:
 
     def engines_with(self, container: str) -> list[Engine]:
         """Engines that have state of a container: of one whose record was never written."""
-        return [self.engine(name) for name in ENGINES if (self.run / "oci" / name / container).exists()]
+        return [self.engine(name) for name in ENGINES if Path(f"{self.run}/oci/{name}/{container}").exists()]
 
 
 @cache
