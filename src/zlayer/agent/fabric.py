@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, Mapping
+from functools import partial
 
-from zlayer.agent.planes import Derived, Plane, Trouble
+from zlayer.agent.planes import Derived, Parts, Plane, Trouble
+from zlayer.agent.tables import Kept
 from zlayer.model.fabric import Fabric
 from zlayer.model.instance import Node
 from zlayer.network.contract import Network
-from zlayer.plan.fabric import Holdings, weave
+from zlayer.plan.fabric import Holdings, concerns, weave
 from zlayer.store.view import Picture, View
 
 Held = Callable[[Picture], frozenset[str]]
@@ -16,6 +18,11 @@ Held = Callable[[Picture], frozenset[str]]
 
 def network_plane(node: Node, network: Network, held: Held = lambda _: frozenset()) -> Plane[Fabric]:
     """`held` are ids that get no traffic though they are ready."""
+    known: Kept[bool] = Kept()
+
+    def concerned(picture: Picture) -> list[str]:
+        known.only(picture.deployments)
+        return [name for name, one in picture.deployments.items() if known.get(name, (one,), partial(concerns, one))]
 
     def derive(picture: Picture) -> Derived[Fabric]:
         given = picture.ports.get(node.id)
@@ -23,8 +30,8 @@ def network_plane(node: Node, network: Network, held: Held = lambda _: frozenset
             Holdings(
                 node,
                 picture.networks.values(),
-                picture.deployments,
-                {name: picture.of(name) for name in picture.instances},
+                {name: picture.deployments[name] for name in concerned(picture)},
+                {name: picture.of(name) for name in concerned(picture)},
                 given.given if given is not None else {},
                 held(picture),
             ),
@@ -32,7 +39,12 @@ def network_plane(node: Node, network: Network, held: Held = lambda _: frozenset
         )
         return Derived(woven.fabric, woven.members, trouble=tuple(Trouble(why, owner) for owner, why in woven.trouble))
 
-    return Plane("network", derive, network.apply, network.disturbed, concerned=_homes)
+    def made_of(picture: Picture) -> Parts:
+        """Of most deployments the kernel is told nothing but their networks, whatever becomes of their instances."""
+        groups = (picture.instances.get(name) for name in concerned(picture))
+        return (picture.deployments, picture.networks, picture.ports, *groups)
+
+    return Plane("network", derive, network.apply, network.disturbed, made_of, _homes)
 
 
 def _homes(fabric: Fabric) -> list[str]:

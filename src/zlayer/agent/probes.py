@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import socket
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 import anyio
@@ -88,11 +92,24 @@ def _what(health: Health) -> str:
 
 async def _tcp(address: str, port: int) -> Answer:
     try:
-        stream = await anyio.connect_tcp(address, port)
+        async with _connected(address, port):
+            return Answer(True)
     except OSError as error:
         return Answer(False, f"tcp port {port}: {_why(error)}")
-    await stream.aclose()
-    return Answer(True)
+
+
+@asynccontextmanager
+async def _connected(address: str, port: int) -> AsyncIterator[socket.socket]:
+    """A connection to an address, not a name: what a library does about names is most of what a probe would cost."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as one:
+        code = one.connect_ex((address, port))
+        if code == errno.EINPROGRESS:
+            await anyio.wait_writable(one)
+            code = one.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if code:
+            raise OSError(code, os.strerror(code))
+        yield one
 
 
 async def _http(address: str, http: HttpCheck) -> Answer:
@@ -102,12 +119,15 @@ async def _http(address: str, http: HttpCheck) -> Answer:
     )
     what = f"GET {http.path} on port {http.port}"
     try:
-        async with await anyio.connect_tcp(address, http.port) as stream:
-            await stream.send(request.encode())
+        async with _connected(address, http.port) as connection:
+            connection.send(request.encode())  # a fresh connection's buffer takes it whole
             head = b""
             while b"\r\n" not in head and len(head) < _OUTPUT:
-                head += await stream.receive(_OUTPUT)
-    except (OSError, anyio.EndOfStream, anyio.BrokenResourceError) as error:
+                await anyio.wait_readable(connection)
+                if not (piece := connection.recv(_OUTPUT)):
+                    raise OSError("connection closed")
+                head += piece
+    except OSError as error:
         return Answer(False, f"{what}: {_why(error)}")
     line = head.split(b"\r\n", 1)[0].decode("latin-1")
     words = line.split(" ", 2)
@@ -133,8 +153,7 @@ async def _command(command: str, handle: Handle, runtime: FullRuntime) -> Answer
     return Answer(False, f"command {command!r}: exit code {code}" + (f": {last[0]}" if last else ""))
 
 
-def _why(error: Exception) -> str:
-    inner = error.__cause__ if isinstance(error.__cause__, OSError) else error
-    if isinstance(inner, ConnectionRefusedError):
+def _why(error: OSError) -> str:
+    if isinstance(error, ConnectionRefusedError):
         return "connection refused: nothing listens there"
-    return getattr(inner, "strerror", None) or str(inner) or "connection closed"
+    return error.strerror or str(error)

@@ -185,10 +185,10 @@ class Views:
     async def events(self, since: float | None = None, *, follow: bool = False) -> AsyncIterator[Event]:
         """Kept events, oldest first, then new ones for as long as the caller listens."""
         listing = await self._store.list(keys.EVENTS)
+        first = f"{keys.EVENTS}{int((since or 0) * 1e6):020d}"  # events are named by their time
         for item in listing.items:
-            event = _read_event(item.value)
-            if since is None or event.at >= since:
-                yield event
+            if item.key >= first:
+                yield _read_event(item.value)
         after = listing.revision
         while follow:
             try:

@@ -40,6 +40,12 @@ class Woven:
     trouble: tuple[tuple[str, str], ...] = ()
 
 
+def concerns(deployment: Deployment) -> bool:
+    """Whether any of it is more to the kernel than its network: ports it forwards, others it may reach."""
+    services = deployment.services.values()
+    return any(s.reach or s.ports or any(e.transport == "udp" for e in s.endpoints) for s in services)
+
+
 def weave(holdings: Holdings, revision: int = 0) -> Woven:
     """Deterministic: equal holdings make equal fabrics. Of two that want one port, the older deployment has it."""
     node = holdings.node

@@ -92,7 +92,10 @@ class _Tables:
         if prefix is None:
             return
         name = item.key.removeprefix(prefix)
-        self.documents[prefix][name] = read(_KINDS[prefix], item)
+        document = read(_KINDS[prefix], item)
+        if prefix == keys.DEPLOYMENTS and (old := self.documents[prefix].get(name)) is not None:
+            document = _sharing(document, old)
+        self.documents[prefix][name] = document
         self.copies.pop(prefix, None)
         self.modified[item.key] = item.modified
         self._join(prefix, name)
@@ -131,6 +134,12 @@ class _Tables:
         seen = Seen(instance, self.documents[keys.STATUS].get(name))
         self.groups[instance.deployment] = {**self.groups.get(instance.deployment, {}), name: seen}
         self.dirty.add(instance.deployment)
+
+
+def _sharing(new: Deployment, old: Deployment) -> Deployment:
+    """With those very services of `old` that are the same: what was worked out of each holds on."""
+    services = {name: known if (known := old.services.get(name)) == one else one for name, one in new.services.items()}
+    return new.model_copy(update={"services": services})
 
 
 def _prefix(key: str) -> str | None:
