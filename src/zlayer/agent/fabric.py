@@ -6,11 +6,11 @@ from collections.abc import Awaitable, Callable, Collection, Mapping
 from functools import partial
 
 from zlayer.agent.planes import Derived, Parts, Plane, Trouble
-from zlayer.agent.tables import Kept
 from zlayer.model.fabric import Fabric
 from zlayer.model.instance import Node
 from zlayer.network.contract import Network
 from zlayer.plan.fabric import Holdings, concerns, weave
+from zlayer.plan.kept import Kept
 from zlayer.store.view import Picture, View
 
 Held = Callable[[Picture], frozenset[str]]

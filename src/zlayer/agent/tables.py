@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Generic, TypeVar
 
 from zlayer.agent.planes import Derived, Parts, Plane, Trouble
 from zlayer.model.addressing import address6, gateway
@@ -22,13 +21,13 @@ from zlayer.model.zone import Zone
 from zlayer.network.dns.contract import NameServer
 from zlayer.plan.admission import admission, held
 from zlayer.plan.ipam import usable
+from zlayer.plan.kept import Kept
 from zlayer.plan.needs import table_certificates
 from zlayer.plan.routes import ONLY_HERE, Certificates, Piece, pieces, service_pieces, serving, table
 from zlayer.plan.zone import TTL, Door, Names, names, zone
 from zlayer.proxy.contract import Proxy
 from zlayer.store.view import Picture
 
-T = TypeVar("T")
 Unseal = Callable[[str, str], Secret]
 
 
@@ -38,27 +37,6 @@ class Home:
 
     subnet: Subnet
     listen: tuple[str, ...]
-
-
-class Kept(Generic[T]):
-    """An answer per name, each with the objects it was made of; made again when one of them is another object."""
-
-    def __init__(self) -> None:
-        self._known: dict[str, tuple[tuple[object, ...], T]] = {}
-
-    def get(self, name: str, made_of: tuple[object, ...], make: Callable[[], T]) -> T:
-        known = self._known.get(name)
-        if known is None or not _same(known[0], made_of):
-            known = self._known[name] = (made_of, make())
-        return known[1]
-
-    def only(self, present: Mapping[str, object]) -> None:
-        for name in self._known.keys() - present.keys():
-            del self._known[name]
-
-
-def _same(ones: tuple[object, ...], others: tuple[object, ...]) -> bool:
-    return len(ones) == len(others) and all(a is b for a, b in zip(ones, others, strict=True))
 
 
 Group = Mapping[str, Seen]

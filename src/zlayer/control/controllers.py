@@ -28,6 +28,7 @@ from zlayer.plan.placement import Ground, Place, place
 from zlayer.plan.ports import assign
 from zlayer.plan.rollout import decide
 from zlayer.plan.seen import Seen, grouped
+from zlayer.plan.update.look import Looks
 from zlayer.store.contract import Store
 from zlayer.store.documents import encode
 from zlayer.store.view import Picture, View, sharing
@@ -67,6 +68,7 @@ class Controllers:
         self.waits: dict[str, tuple[Wait, ...]] = {}
         self._store = store
         self._clock = clock
+        self._looks: dict[str, Looks] = {}
         self._wake_at: dict[str, float] = {}
         """Of the event loop's clock, which never goes back."""
         self._cursor: dict[tuple[str, str], str] = {}
@@ -149,9 +151,11 @@ class Controllers:
             self._wake_at.pop(name, None)
             self.waits.pop(name, None)
             if deployment is None:
+                self._looks.pop(name, None)
                 continue
             groups = grouped(picture.of(name))
-            verdict = await reviewed(self._store, deployment, groups, now)
+            looks = self._looks.setdefault(name, Looks())
+            verdict = await reviewed(self._store, deployment, groups, now, looks)
             decision = decide(verdict.deployment, groups, verdict.looks)
             soonest = min((at for at in (decision.wake_at, verdict.wake_at) if at is not None), default=None)
             if soonest is not None:

@@ -15,7 +15,7 @@ from zlayer.model.instance import Deployment, Event
 from zlayer.model.rollout import Rollout
 from zlayer.plan.history import last_good, reverted, revision_of
 from zlayer.plan.seen import Seen
-from zlayer.plan.update.look import Look, looks
+from zlayer.plan.update.look import Look, Looks, looks
 from zlayer.plan.update.verdict import review
 from zlayer.store.contract import Store
 from zlayer.store.documents import encode
@@ -47,9 +47,11 @@ class Reviewed:
         self.expect[key] = kept.modified
 
 
-async def reviewed(store: Store, deployment: Deployment, groups: Mapping[str, Sequence[Seen]], now: float) -> Reviewed:
+async def reviewed(
+    store: Store, deployment: Deployment, groups: Mapping[str, Sequence[Seen]], now: float, before: Looks
+) -> Reviewed:
     """Look at the change of a deployment. Reads the store only when there is a verdict; writes nothing."""
-    seen = looks(deployment, groups, now)
+    seen = before.at(deployment, groups, now)
     found = review(deployment, seen, now)
     if found.rollout == deployment.rollout:
         return Reviewed(deployment, seen, found.wake_at)

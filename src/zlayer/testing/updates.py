@@ -7,7 +7,7 @@ then, `broken:start` ends before it is ready. Every other image works.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from zlayer.model.base import Timestamp
 from zlayer.model.instance import Deployment, Revision, Service, State
@@ -15,7 +15,7 @@ from zlayer.plan.actions import Admit, Create, Decision, Want
 from zlayer.plan.history import last_good, reverted, revision_of
 from zlayer.plan.rollout import decide
 from zlayer.plan.seen import Seen, grouped
-from zlayer.plan.update.look import looks
+from zlayer.plan.update.look import Looks, looks
 from zlayer.plan.update.verdict import review
 from zlayer.testing.builders import deployment, seen
 
@@ -34,6 +34,7 @@ class Rig:
     admitted: list[Seen] = field(default_factory=list)
     """Every instance that ever could have had traffic, as it was then."""
     wake_at: float | None = None
+    looks: Looks = field(default_factory=Looks)
 
     @classmethod
     def of(cls, **services: Service) -> Rig:
@@ -54,10 +55,15 @@ class Rig:
     def turn(self, cut: int | None = None) -> Decision:
         """One turn of the controllers, of which only the first `cut` changes come to be."""
         groups = grouped(list(self.instances.values()))
-        verdict = review(self.wanted, looks(self.wanted, groups, self.now), self.now)
+        verdict = review(self.wanted, self.looks.at(self.wanted, groups, self.now), self.now)
         if verdict.rollout != self.wanted.rollout:
             self._judged(self.wanted.model_copy(update={"rollout": verdict.rollout}))
-        decision = decide(self.wanted, groups, looks(self.wanted, groups, self.now))
+        decision = decide(self.wanted, groups, self.looks.at(self.wanted, groups, self.now))
+        anew = looks(self.wanted, groups, self.now)
+        closely = {name: replace(look, quiet=False) for name, look in anew.items()}
+        assert decision == decide(self.wanted, groups, closely), (
+            "what is kept, or passed over as quiet, is not as it was"
+        )
         self.wake_at = min((at for at in (verdict.wake_at, decision.wake_at) if at is not None), default=None)
         for change in decision.changes[:cut]:
             self._apply(change)

@@ -58,3 +58,21 @@ async def test_connections_are_counted_by_instance() -> None:
             network = FakeNetwork()
             network.fabric.living = {"10.77.0.2": 3, "10.77.0.9": 1}
             assert await forwarded(view, network)(["web-1", "gone"]) == {"web-1": 3}
+
+
+async def test_what_becomes_of_instances_concerns_the_kernel_only_where_ports_are_forwarded() -> None:
+    async with MemoryStore() as store:
+        await store.commit({key: encode(one) for key, one in DOCUMENTS.items()})
+        async with View(store) as view:
+            plane = network_plane(node(), FakeNetwork())
+
+            async def same_after(instance: Instance, state: State) -> bool:
+                before = plane.made_of(view.picture())
+                await view.reached(await store.commit({keys.status(instance.id): encode(status(instance, state))}))
+                after = plane.made_of(view.picture())
+                return len(before) == len(after) and all(a is b for a, b in zip(before, after, strict=True))
+
+            assert not await same_after(WEB, State.EXITED)
+            plain = deployment(web=service())
+            await view.reached(await store.commit({keys.deployment("shop"): encode(plain)}))
+            assert await same_after(WEB, State.READY)

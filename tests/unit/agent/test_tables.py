@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from zlayer.agent.tables import Homes, Kept, Serving, names_plane, ready_ids, routes_plane
+from zlayer.agent.tables import Homes, Serving, names_plane, ready_ids, routes_plane
 from zlayer.model.endpoint import Endpoint
 from zlayer.model.instance import Deployment, State
 from zlayer.model.network import Network
@@ -61,18 +61,7 @@ def test_a_candidate_on_trial_is_in_neither() -> None:
     assert tuple(view.names["web.service.local"]) == ()
 
 
-def test_the_same_objects_are_the_same_answer() -> None:
-    kept: Kept[int] = Kept()
-    made: list[int] = []
-
-    def make() -> int:
-        made.append(1)
-        return len(made)
-
-    one, two = object(), object()
-    assert [kept.get("a", (one,), make), kept.get("a", (one,), make), kept.get("a", (two,), make)] == [1, 1, 2]
-    kept.only({})
-    assert kept.get("a", (two,), make) == 3
+def test_a_network_is_worked_out_once() -> None:
     same = picture()
     homes = Homes(NODE)
     assert homes.of(same)["shop"] is homes.of(same)["shop"]

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from zlayer.model.instance import Deployment, Service
+from zlayer.plan.kept import Kept
 from zlayer.plan.seen import Seen, by_slot
 from zlayer.plan.update.strategy import Method, method
 
@@ -18,6 +20,11 @@ class Slot:
     members: tuple[Seen, ...]
     current: tuple[Seen, ...]
     outdated: tuple[Seen, ...]
+
+    @property
+    def quiet(self) -> bool:
+        """It has one replica, of the wanted spec, that serves: nothing is to be done."""
+        return len(self.members) == 1 and self.current == self.members and _serves(self.members[0])
 
     @property
     def newest(self) -> Seen | None:
@@ -36,6 +43,8 @@ class Look:
     slots: tuple[Slot, ...]
     surplus: tuple[Slot, ...]
     method: Method
+    quiet: bool
+    """Every slot is, and there are no others."""
     now: float
 
     @property
@@ -71,30 +80,66 @@ class Look:
         return all(one is not None and not one.instance.held and self.steady(one) for one in newest)
 
 
+@dataclass(frozen=True, slots=True)
+class _Shape:
+    """What of a look follows from a service and its instances alone."""
+
+    digest: str
+    wanted: int
+    slots: tuple[Slot, ...]
+    surplus: tuple[Slot, ...]
+    method: Method
+    quiet: bool
+
+
 def looks(deployment: Deployment, groups: Mapping[str, Sequence[Seen]], now: float) -> dict[str, Look]:
     """Every service of the deployment, in the order of its file."""
-    return {
-        name: look_at(deployment, name, service, groups.get(name, ()), now)
-        for name, service in deployment.services.items()
-    }
+    return Looks().at(deployment, groups, now)
+
+
+class Looks:
+    """Looks at one deployment again and again: at the services of which nothing has changed as before."""
+
+    def __init__(self) -> None:
+        self._kept: Kept[_Shape] = Kept()
+
+    def at(self, deployment: Deployment, groups: Mapping[str, Sequence[Seen]], now: float) -> dict[str, Look]:
+        self._kept.only(deployment.services)
+        found = {}
+        for name, service in deployment.services.items():
+            seen = groups.get(name, ())
+            shape = self._kept.get(name, (service, *seen), partial(_shape, service, seen))
+            found[name] = _look(deployment, name, service, shape, now)
+        return found
 
 
 def look_at(deployment: Deployment, name: str, service: Service, seen: Sequence[Seen], now: float) -> Look:
-    digest = service.container.digest()
-    wanted = 0 if service.stopped else service.replicas
-    members = by_slot(seen)
-    surplus = tuple(_slot(n, members[n], digest) for n in sorted(members, reverse=True) if n > wanted)
+    return _look(deployment, name, service, _shape(service, seen), now)
+
+
+def _look(deployment: Deployment, name: str, service: Service, shape: _Shape, now: float) -> Look:
     return Look(
         deployment=deployment,
         name=name,
         service=service,
-        digest=digest,
-        wanted=wanted,
-        slots=tuple(_slot(n, members.get(n, []), digest) for n in range(1, wanted + 1)),
-        surplus=surplus,
-        method=method(service),
+        digest=shape.digest,
+        wanted=shape.wanted,
+        slots=shape.slots,
+        surplus=shape.surplus,
+        method=shape.method,
+        quiet=shape.quiet,
         now=now,
     )
+
+
+def _shape(service: Service, seen: Sequence[Seen]) -> _Shape:
+    digest = service.container.digest()
+    wanted = 0 if service.stopped else service.replicas
+    members = by_slot(seen)
+    slots = tuple(_slot(n, members.get(n, []), digest) for n in range(1, wanted + 1))
+    surplus = tuple(_slot(n, members[n], digest) for n in sorted(members, reverse=True) if n > wanted)
+    quiet = not surplus and all(slot.quiet for slot in slots)
+    return _Shape(digest, wanted, slots, surplus, method(service), quiet)
 
 
 def _slot(number: int, members: Sequence[Seen], digest: str) -> Slot:
@@ -105,3 +150,7 @@ def _slot(number: int, members: Sequence[Seen], digest: str) -> Slot:
         tuple(one for one in live if one.instance.digest == digest),
         tuple(one for one in live if one.instance.digest != digest),
     )
+
+
+def _serves(one: Seen) -> bool:
+    return one.ready and not one.instance.held

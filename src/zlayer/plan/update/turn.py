@@ -50,6 +50,8 @@ class Turn:
         return not self.look.deployment.paused and self.look.deployment.rollout.state != "failed"
 
     def decide(self) -> None:
+        if self.look.quiet:
+            return
         self._surplus()
         if not self.look.wanted:
             return
