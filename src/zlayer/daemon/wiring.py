@@ -22,6 +22,7 @@ from zlayer.image.layers import LayerStore
 from zlayer.image.local import LocalImages
 from zlayer.image.platform import own
 from zlayer.image.rootfs import choose as choose_rootfs
+from zlayer.image.s3.keeper import Keeper
 from zlayer.image.trust_gate import Gate
 from zlayer.model.base import Timestamp
 from zlayer.model.errors import Unavailable
@@ -61,6 +62,8 @@ class Drivers:
     """What traffic goes by; None leaves the agent with networks alone."""
     gate: Gate | None = None
     """Where images are refused; it wants somebody to tell."""
+    keeper: Keeper | None = None
+    """Puts blobs into the bucket of the S3 tier, where there is one."""
 
 
 @asynccontextmanager
@@ -98,7 +101,7 @@ async def drivers(paths: Paths, config: Config) -> AsyncIterator[Drivers]:
         stack.push_async_callback(carriers.proxy.close)
         stack.push_async_callback(carriers.names.close)
         probes = partial(probe_runtimes, paths, parent, engine.partition(" ")[0])
-        yield Drivers(store, machine, node, probes, carriers, images.gate)
+        yield Drivers(store, machine, node, probes, carriers, images.gate, images.keeper)
 
 
 def _carriers(

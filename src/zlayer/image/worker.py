@@ -74,6 +74,11 @@ def _outcome(order: Json, report: Report) -> Json:
             from zlayer.image.trust_search import search
 
             return search(TrustOrder.read(order), os.environ)
+        case "s3":
+            from zlayer.image.s3.keep import keep
+            from zlayer.image.s3.order import KeepOrder
+
+            return asdict(keep(KeepOrder.read(order), os.environ, report))
         case "login":
             from zlayer.image.login import check
             from zlayer.image.login_order import LoginOrder
