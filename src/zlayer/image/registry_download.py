@@ -92,7 +92,7 @@ class Download:
         while True:
             try:
                 if self._answer is None:
-                    self._answer = self._open()
+                    self._answer = self._open_right()
                 if count := self._answer.readinto(buffer):
                     self._patience.progress()
                     self._source.bucket.take(count)
@@ -106,6 +106,15 @@ class Download:
                 self.close()
                 if not self._source.forgives(self._blob.digest):
                     self._patience.spend(error)
+
+    def _open_right(self) -> Answer:
+        """As `_open`; of places before the registry, what says that it has something else is passed over."""
+        while True:
+            try:
+                return self._open()
+            except Corrupt:
+                if not self._source.distrust(self._blob.digest):
+                    raise
 
     def _open(self) -> Answer:
         """A response that stands at `position`. A server that ignores ranges is read from its start again."""

@@ -104,11 +104,11 @@ class Front(Loopback):
 class _Handler(PlainHandler, BaseHTTPRequestHandler):
     owner: Front
 
-    def _pass(self) -> None:
+    def handle(self) -> None:
         with contextlib.suppress(ConnectionError):  # who asked has gone, as the tests want
-            self._go()
+            super().handle()
 
-    def _go(self) -> None:
+    def _pass(self) -> None:
         trouble = self.owner.trouble(self.command, self.path)
         if trouble.before is not None:
             trouble.before()
@@ -123,7 +123,23 @@ class _Handler(PlainHandler, BaseHTTPRequestHandler):
             return
         self._forward(length, trouble)
 
-    do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = do_PATCH = _pass
+    def do_GET(self) -> None:
+        self._pass()
+
+    def do_HEAD(self) -> None:
+        self._pass()
+
+    def do_PUT(self) -> None:
+        self._pass()
+
+    def do_POST(self) -> None:
+        self._pass()
+
+    def do_DELETE(self) -> None:
+        self._pass()
+
+    def do_PATCH(self) -> None:
+        self._pass()
 
     def _drain(self, left: int) -> None:
         while left and (data := self.rfile.read(min(BLOCK, left))):

@@ -1,7 +1,7 @@
 """A real server that speaks S3, on loopback: OpenStack Swift of Debian's python3-swift, in a process of its own.
 
     with Swift(directory) as swift, swift.front() as front:
-        settings = front_settings(front)
+        settings = swift.settings(front.address)
 
 It is asked through a `Front`, which counts and misbehaves as told; signatures are over the front's own address.
 """
@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import subprocess
-from collections.abc import Mapping
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
@@ -24,7 +23,6 @@ from zlayer.testing.front import Front
 PYTHON = "/usr/bin/python3"
 """The distribution's, which has the distribution's packages."""
 ACCESS, SECRET = "test:tester", "of-one-test"
-ENVIRON: Mapping[str, str] = {"AWS_ACCESS_KEY_ID": ACCESS, "AWS_SECRET_ACCESS_KEY": SECRET}
 REGION = "eu-test-1"
 NAME = "blobs"
 
@@ -45,17 +43,18 @@ class Swift:
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
+        self._keys = directory / "keys"
         self._process: subprocess.Popen[bytes] | None = None
         self.address = ""
 
     def __enter__(self) -> Swift:
         self._directory.mkdir(parents=True, exist_ok=True)
+        write_keys(self._keys, ACCESS, SECRET)
         log = self._directory / "log"
         with log.open("wb") as errors:
-            self._process = subprocess.Popen(
-                [PYTHON, "-I", str(Path(__file__).with_name("s3_swift_server.py")), str(self._directory), ACCESS, REGION],
-                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors,
-            )  # fmt: skip
+            server = Path(__file__).with_name("s3_swift_server.py")
+            argv = [PYTHON, "-I", str(server), str(self._directory), ACCESS, REGION]
+            self._process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors)
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.write(f"{SECRET}\n".encode())
@@ -83,10 +82,12 @@ class Swift:
 
     def settings(self, address: str = "") -> S3Settings:
         """By way of `address`, a front's."""
-        return S3Settings(NAME, region=REGION, endpoint=f"http://{address or self.address}")
+        return S3Settings(
+            NAME, region=REGION, endpoint=f"http://{address or self.address}", credentials_file=str(self._keys)
+        )
 
-    def client(self, address: str = "", *, secret: str = SECRET) -> Bucket:
-        return Bucket(self.settings(address), {**ENVIRON, "AWS_SECRET_ACCESS_KEY": secret}, tries=1)
+    def client(self, address: str = "") -> Bucket:
+        return Bucket(self.settings(address), {}, tries=1)
 
     def read(self, digest: str) -> bytes | None:
         """What the bucket has under a digest's key."""
@@ -102,6 +103,12 @@ class Swift:
     def impatient(self, address: str) -> S3Settings:
         """For tests of what does not answer."""
         return replace(self.settings(address), connect_timeout=1.0, stall_timeout=1.0)
+
+
+def write_keys(file: Path, access: str, secret: str) -> None:
+    """A file of keys as AWS's tools write it."""
+    file.touch(mode=0o600)
+    file.write_text(f"[default]\naws_access_key_id = {access}\naws_secret_access_key = {secret}\n")
 
 
 def content(body: bytes) -> Content:

@@ -1,8 +1,8 @@
 """OpenStack Swift as one process that speaks S3: run by the system's Python, which has Debian's python3-swift.
 
-`python3 -I s3_swift_server.py DIRECTORY ACCESS_KEY REGION` takes the secret key as the first line of its stdin, serves on
-loopback, prints its port on a line and ends with its stdin. Its S3 side checks signatures of version 4 and the hashes
-of bodies, as S3 does. It imports nothing of ours.
+`python3 -I s3_swift_server.py DIRECTORY ACCESS_KEY REGION` takes the secret key as the first line of its stdin,
+serves on loopback, prints its port on a line and ends with its stdin. Its S3 side checks signatures of version 4 and
+the hashes of bodies, as S3 does. It imports nothing of ours.
 """
 
 from __future__ import annotations
@@ -125,4 +125,4 @@ def main(directory: str, access: str, region: str, secret: str) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:4], sys.stdin.readline().strip())
+    main(sys.argv[1], sys.argv[2], sys.argv[3], sys.stdin.readline().strip())

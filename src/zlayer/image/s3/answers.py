@@ -137,6 +137,8 @@ def translate(fault: OSError | http.client.HTTPException, where: str) -> ZlayerE
         return Deadline(f"{where} stalled", hint=f"look at it and the network, or raise stall_timeout {table}")
     if isinstance(fault, socket.gaierror):
         return Unavailable(f"{where} has no address: {fault.strerror}", hint=f"look at endpoint and path_style {table}")
+    if isinstance(fault, http.client.IncompleteRead):
+        return Unavailable(f"{where} broke off its answer", hint="look at it, and at proxies on the way to it")
     said = getattr(fault, "strerror", None) or str(fault) or type(fault).__name__
     return Unavailable(f"{where} cannot be reached: {said}", hint=f"look at it, the network, and the endpoint {table}")
 

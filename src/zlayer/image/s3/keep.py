@@ -5,11 +5,9 @@ Uploads in parts that nobody ended, here or on another node, are ended after a d
 
 from __future__ import annotations
 
-import os
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 
 from zlayer.image.blobs import BlobStore
 from zlayer.image.rate import Bucket as Rate
@@ -24,14 +22,11 @@ ABANDONED = 86400.0
 TRIES = 4
 STALL = 60.0
 """Seconds without a byte that break an upload: S3 takes its time to put parts together."""
-NICE = 10
 Report = Callable[[str, str, int, int], None]
 
 
 def keep(order: KeepOrder, environ: Mapping[str, str], report: Report, clock: Callable[[], float] = time.time) -> Done:
     """Until nothing waits. Errors: the first of the bucket; what was not put yet goes on waiting."""
-    with suppress(OSError):
-        os.nice(NICE)
     stall = max(STALL, order.settings.stall_timeout)
     bucket = Bucket(order.settings, environ, tries=TRIES, stall_timeout=stall)
     hands = Hands(

@@ -111,6 +111,7 @@ class _Multipart:
         except NotFound:
             # S3 does not know the upload any more: somebody ended it. Once more, from the first byte.
             self._entry = replace(self._entry, upload=None)
+            self._ended.clear()
             self._go_on()
 
     def _go_on(self) -> None:
