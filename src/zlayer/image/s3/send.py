@@ -23,8 +23,9 @@ from zlayer.model.errors import NotFound
 
 MIB = 1 << 20
 PART = 16 * MIB
-"""Bytes of a part, and of what still goes at once. S3 wants 5 MiB at least, and at most `MOST_PARTS` of them."""
-MOST_PARTS = 10_000
+"""Bytes of a part, and of what still goes at once. S3 wants 5 MiB at least."""
+MOST_PARTS = 1000
+"""S3 takes 10,000; but what is known of each is written down again with the next one."""
 AT_ONCE = 3
 """Parts under way at a time."""
 Outcome = Literal["sent", "there", "gone", "damaged"]
@@ -54,7 +55,7 @@ def send(hands: Hands, entry: Entry) -> Outcome:
     elif not entry.replace and hands.bucket.size(key) == entry.size:
         outcome = "there"
     else:
-        parts = _measured(path, entry, _part_size(entry, hands.part))
+        parts = _measured(path, entry, part_size(entry.size, hands.part))
         outcome = "damaged" if parts is None else "sent"
     if outcome != "sent":
         if entry.upload is not None:
@@ -149,9 +150,9 @@ class _Multipart:
         self._hands.shelf.update(self._entry)
 
 
-def _part_size(entry: Entry, part: int) -> int:
-    """One part for what is small; larger ones for what would have too many."""
-    return max(part, -(-entry.size // MOST_PARTS))
+def part_size(size: int, part: int = PART) -> int:
+    """Larger parts for a blob that would have too many."""
+    return max(part, -(-size // MOST_PARTS))
 
 
 def _measured(path: Path, entry: Entry, size: int) -> list[_Part] | None:
