@@ -12,6 +12,7 @@ from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import closing
 from dataclasses import asdict
 from threading import Semaphore
+from typing import TYPE_CHECKING
 
 from zlayer.image import manifest as formats
 from zlayer.image import platform as platforms
@@ -26,9 +27,11 @@ from zlayer.image.reference import is_digest, parse
 from zlayer.image.registry import MAX_MANIFEST, Fetched, Offline, Registry
 from zlayer.image.registry_retry import Pause
 from zlayer.image.registry_retry import wait as pause_for
-from zlayer.image.s3.tier import Tier, tier_of
 from zlayer.image.trust_proof import Proof
 from zlayer.model.errors import Corrupt, Exhausted, NotFound
+
+if TYPE_CHECKING:
+    from zlayer.image.s3.tier import Tier
 
 MAX_NESTING = 4
 
@@ -50,6 +53,8 @@ def pull(order: PullOrder, environ: Mapping[str, str], report: Report, *, pause:
             return Pulled(unchanged=True)
         if order.offline or order.settings.s3 is None:
             return _Pull(order, registry, registry, report).run()
+        from zlayer.image.s3.tier import tier_of
+
         with closing(tier_of(registry, order.settings.s3, order.root, environ, report)) as tier:
             return _Pull(order, registry, tier, report).run()
     finally:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import anyio
@@ -15,6 +14,7 @@ from zlayer.image.s3.order import Done, KeepOrder
 from zlayer.image.s3.settings import S3Settings
 from zlayer.image.s3.shelf import Shelf
 from zlayer.image.s3.standing import Standing
+from zlayer.model.base import Bytes, Timestamp
 from zlayer.model.errors import ZlayerError
 
 log = structlog.get_logger()
@@ -40,8 +40,7 @@ class Keeper:
         self._woken.set()
 
     async def standing(self) -> Standing:
-        found = await to_thread.run_sync(self._shelf.standing)
-        return replace(found, held_up=self._held_up if found.waiting else "")
+        return await to_thread.run_sync(standing, self._shelf, self._held_up)
 
     async def run(self) -> None:
         failures = 0
@@ -77,6 +76,21 @@ class Keeper:
         if progress.phase == "damaged":
             hint = "zlayer image verify --repair"
             log.warning("blob is damaged", digest=progress.digest, hint=hint)
+
+
+def standing(shelf: Shelf, held_up: str) -> Standing:
+    """How the tier stands, from what is on disk; `held_up` as it is told where something waits."""
+    found, waiting, settings = shelf.seen(), list(shelf.waiting()), shelf.settings
+    return Standing(
+        name=settings.name,
+        endpoint=f"{settings.url.scheme}://{settings.url.netloc}",
+        state="untried" if found is None else "ok" if found.ok else "failing",
+        why=found.why if found is not None else "",
+        since=Timestamp(found.since) if found is not None else None,
+        waiting=len(waiting),
+        waiting_bytes=Bytes(sum(entry.size for entry in waiting)),
+        held_up=held_up if waiting else "",
+    )
 
 
 def _sum(one: Done, other: Done) -> Done:

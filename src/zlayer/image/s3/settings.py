@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
-from zlayer.image.s3.keys import file_problem
 from zlayer.model.errors import Problem
 
 TABLE = "image.s3"
@@ -152,6 +151,8 @@ class _Reader:
         self._check_endpoint(settings)
         if settings.ca and not Path(settings.ca).is_file():
             self.wrong("ca", f"no such file: {settings.ca}")
+        from zlayer.image.s3.keys import file_problem  # workers get settings too, and need not load its parser
+
         if settings.credentials_file and (problem := file_problem(Path(settings.credentials_file), settings.profile)):
             self.wrong("credentials_file", problem)
 

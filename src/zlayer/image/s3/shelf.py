@@ -17,8 +17,6 @@ from pathlib import Path
 from zlayer.image.blobs import write_whole
 from zlayer.image.reference import is_digest
 from zlayer.image.s3.settings import S3Settings
-from zlayer.image.s3.standing import Standing
-from zlayer.model.base import Bytes, Timestamp
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,18 +124,6 @@ class Shelf:
         found, now = self.seen(), self._clock()
         since = found.since if found is not None and not found.ok else now
         self._see(Seen(False, since, now + self.settings.pause, why))
-
-    def standing(self) -> Standing:
-        found, waiting = self.seen(), list(self.waiting())
-        return Standing(
-            name=self.settings.name,
-            endpoint=f"{self.settings.url.scheme}://{self.settings.url.netloc}",
-            state="untried" if found is None else "ok" if found.ok else "failing",
-            why=found.why if found is not None else "",
-            since=Timestamp(found.since) if found is not None else None,
-            waiting=len(waiting),
-            waiting_bytes=Bytes(sum(entry.size for entry in waiting)),
-        )
 
     def _see(self, seen: Seen) -> None:
         write_whole(self._root / "seen.json", json.dumps(asdict(seen)).encode(), self._root / "tmp")

@@ -14,6 +14,7 @@ from zlayer.image.blobs import BlobStore
 from zlayer.image.rate import Bucket as Rate
 from zlayer.image.s3.bucket import Bucket
 from zlayer.image.s3.keep import keep
+from zlayer.image.s3.keeper import standing
 from zlayer.image.s3.order import Done, KeepOrder
 from zlayer.image.s3.send import MIB, Hands, part_size, send
 from zlayer.image.s3.shelf import Entry, Shelf, Upload
@@ -151,7 +152,7 @@ def test_all_that_waits_goes_up(tmp_path: Path, scripted: Scripted) -> None:
     assert done == Done(sent=2, bytes=30)
     assert told == ["sent", "sent"]
     assert shelf.empty
-    assert shelf.standing().state == "ok"
+    assert standing(shelf, "").state == "ok"
 
 
 def test_one_that_is_refused_does_not_stop_the_others(tmp_path: Path, scripted: Scripted) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from zlayer.image.s3.keeper import standing
 from zlayer.image.s3.settings import S3Settings
 from zlayer.image.s3.shelf import Entry, Shelf, Upload
 from zlayer.image.s3.standing import Standing
@@ -68,16 +69,20 @@ def test_a_bucket_that_fails_is_left_alone_for_a_while(tmp_path: Path) -> None:
     clock.now += 2
     assert shelf.asked()
     shelf.failed("it stalls")
-    assert (shelf.standing().state, shelf.standing().why, shelf.standing().since) == ("failing", "it stalls", 1000.0)
+    assert (standing(shelf, "").state, standing(shelf, "").why, standing(shelf, "").since) == (
+        "failing",
+        "it stalls",
+        1000.0,
+    )
     shelf.answered()
     assert shelf.asked()
-    assert (shelf.standing().state, shelf.standing().since) == ("ok", 1061.0)
+    assert (standing(shelf, "").state, standing(shelf, "").since) == ("ok", 1061.0)
 
 
 def test_how_it_stands(tmp_path: Path) -> None:
     shelf = Shelf(tmp_path, SETTINGS)
     shelf.put(BIG)
     shelf.put(SMALL)
-    assert shelf.standing() == Standing(
+    assert standing(shelf, "") == Standing(
         "s3://images/zlayer/blobs/", "https://s3.us-east-1.amazonaws.com", "untried", "", None, 2, Bytes(1010)
     )
