@@ -69,11 +69,8 @@ def test_a_bucket_that_fails_is_left_alone_for_a_while(tmp_path: Path) -> None:
     clock.now += 2
     assert shelf.asked()
     shelf.failed("it stalls")
-    assert (standing(shelf, "").state, standing(shelf, "").why, standing(shelf, "").since) == (
-        "failing",
-        "it stalls",
-        1000.0,
-    )
+    told = standing(shelf, "")
+    assert (told.state, told.why, told.since) == ("failing", "it stalls", 1000.0)
     shelf.answered()
     assert shelf.asked()
     assert (standing(shelf, "").state, standing(shelf, "").since) == ("ok", 1061.0)
