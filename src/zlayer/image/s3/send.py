@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -19,7 +20,7 @@ from zlayer.image.rate import Bucket as Rate
 from zlayer.image.registry_transport import BLOCK
 from zlayer.image.s3.bucket import Bucket, Content
 from zlayer.image.s3.shelf import Entry, Shelf, Upload
-from zlayer.model.errors import NotFound
+from zlayer.model.errors import Denied, Failed, NotFound
 
 MIB = 1 << 20
 PART = 16 * MIB
@@ -59,7 +60,8 @@ def send(hands: Hands, entry: Entry) -> Outcome:
         outcome = "damaged" if parts is None else "sent"
     if outcome != "sent":
         if entry.upload is not None:
-            hands.bucket.abort(key, entry.upload.id)
+            with suppress(Denied, Failed, NotFound):  # it ends after a day
+                hands.bucket.abort(key, entry.upload.id)
     elif parts is not None and len(parts) == 1:
         hands.bucket.put(key, parts[0].content(path, hands.rate, entry.media_type))
     elif parts is not None:

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import ssl
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
 from zlayer.image.s3.answers import Pending
 from zlayer.image.s3.bucket import Bucket
+from zlayer.image.s3.settings import S3Settings
 from zlayer.model.errors import Corrupt, Deadline, Denied, Failed, NotFound, Unavailable
+from zlayer.testing.registry_tokens import certificate
 from zlayer.testing.s3_scripted import ENVIRON, Scripted
 from zlayer.testing.s3_swift import content
 
@@ -105,9 +113,50 @@ def test_nobody_there_is_not_waited_for_twice(tmp_path: Path, scripted: Scripted
         without.get("k")
 
 
-def test_who_does_not_answer_is_given_up(scripted: Scripted) -> None:
-    import time
+def test_a_bucket_may_be_a_name_of_its_own(scripted: Scripted) -> None:
+    """By way of a proxy, which is all that can tell its name here."""
+    settings = replace(scripted.settings, endpoint="http://s3.lan", path_style=False, insecure=True)
+    proxy = {"HTTP_PROXY": scripted.settings.endpoint, "http_proxy": scripted.settings.endpoint}
+    Bucket(settings, {**ENVIRON, **proxy}).put("p/k", content(b"abc"))
+    assert scripted.asked == [("PUT", "http://images.s3.lan/p/k", 3)]
 
+
+@contextmanager
+def secure(directory: Path) -> Iterator[tuple[str, Path]]:
+    """A server that has nothing, over TLS; its endpoint and what to trust."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(404)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # the base's own name
+            """Quiet."""
+
+    pem, key = certificate(directory)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(pem, key)
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+        thread.start()
+        yield f"https://127.0.0.1:{server.server_address[1]}", pem
+        server.shutdown()
+        thread.join()
+
+
+def test_tls_is_judged_as_the_settings_say(tmp_path: Path) -> None:
+    with secure(tmp_path) as (endpoint, pem):
+        settings = S3Settings("images", endpoint=endpoint)
+        with pytest.raises(Unavailable, match="not trusted") as caught:
+            Bucket(settings, ENVIRON).get("k")
+        assert "ca =" in caught.value.hint
+        assert Bucket(replace(settings, ca=str(pem)), ENVIRON).get("k") is None
+        assert Bucket(replace(settings, insecure=True), ENVIRON).get("k") is None
+
+
+def test_who_does_not_answer_is_given_up(scripted: Scripted) -> None:
     def late(*_: str) -> tuple[int, bytes]:
         time.sleep(0.5)
         return 200, b""
