@@ -11,7 +11,7 @@ from zlayer.image.manifest import Descriptor
 from zlayer.image.rate import Bucket
 from zlayer.image.reference import Reference
 from zlayer.image.registry_retry import FAULTS, Patience
-from zlayer.image.registry_transport import Answer
+from zlayer.image.s3.watched import Body
 from zlayer.model.errors import Corrupt, Unavailable
 
 
@@ -26,7 +26,7 @@ class Source(Protocol):
 
     def patience(self) -> Patience: ...
 
-    def blob(self, digest: str, offset: int = 0) -> Answer: ...
+    def blob(self, digest: str, offset: int = 0) -> Body: ...
 
     def distrust(self, digest: str) -> bool: ...
 
@@ -48,7 +48,7 @@ class Download:
         self._partial = partial
         self._on_bytes = on_bytes
         self._hash = hashlib.new(blob.digest.partition(":")[0])
-        self._answer: Answer | None = None
+        self._answer: Body | None = None
         self._patience = source.patience()
         self.position = 0
         if partial.size > blob.size:
@@ -107,7 +107,7 @@ class Download:
                 if not self._source.forgives(self._blob.digest):
                     self._patience.spend(error)
 
-    def _open_right(self) -> Answer:
+    def _open_right(self) -> Body:
         """As `_open`; of places before the registry, what says that it has something else is passed over."""
         while True:
             try:
@@ -116,7 +116,7 @@ class Download:
                 if not self._source.distrust(self._blob.digest):
                     raise
 
-    def _open(self) -> Answer:
+    def _open(self) -> Body:
         """A response that stands at `position`. A server that ignores ranges is read from its start again."""
         answer = self._source.blob(self._blob.digest, self.position)
         offset = self.position

@@ -17,11 +17,11 @@ from zlayer.image.rate import Bucket as Rate
 from zlayer.image.reference import Reference, is_digest
 from zlayer.image.registry import MAX_MANIFEST, Fetched, Registry
 from zlayer.image.registry_retry import FAULTS, Patience
-from zlayer.image.registry_transport import Answer
 from zlayer.image.s3.answers import translate
 from zlayer.image.s3.bucket import Bucket
 from zlayer.image.s3.settings import S3Settings
 from zlayer.image.s3.shelf import Entry, Shelf
+from zlayer.image.s3.watched import Body, Watched
 from zlayer.model.errors import ZlayerError
 
 TRIES = 3
@@ -101,7 +101,7 @@ class Tier:
         body = self._read(answer, digest, limit) if answer is not None else None
         return body if body is not None else self._registry.document(digest, limit)
 
-    def blob(self, digest: str, offset: int = 0) -> Answer:
+    def blob(self, digest: str, offset: int = 0) -> Body:
         answer = self._get(digest, offset)
         return answer if answer is not None else self._registry.blob(digest, offset)
 
@@ -136,7 +136,7 @@ class Tier:
     def _story(self, digest: str) -> _Story:
         return self._stories.setdefault(digest, _Story())
 
-    def _get(self, digest: str, offset: int) -> Answer | None:
+    def _get(self, digest: str, offset: int) -> Watched | None:
         """The bucket's answer, or None: then the registry is to be asked."""
         with self._lock:
             story = self._story(digest)
@@ -158,7 +158,7 @@ class Tier:
             story.over = answer is None
             story.served = story.served or story.ours
             story.whole = story.ours and (offset == 0 or story.whole)
-        return answer
+        return Watched(answer, self._shelf.settings.stall_timeout) if answer is not None else None
 
     def _ask(self, story: _Story, digest: str, offset: int) -> bool:
         if self._down or story.over:
@@ -169,16 +169,14 @@ class Tier:
             return False
         return True
 
-    def _read(self, answer: Answer, digest: str, limit: int) -> bytes | None:
+    def _read(self, answer: Watched, digest: str, limit: int) -> bytes | None:
         """A small object whole; None when it cannot be had, or is something else."""
         try:
-            body = answer.body(limit)
+            body = answer.whole(limit)
         except FAULTS as fault:
             self._fail(str(translate(fault, f"S3 bucket {self._shelf.settings.bucket}")))
-        except ZlayerError:  # it is too long to be what is wanted
-            self.distrust(digest)
         else:
-            if digest_of(body, digest) == digest:
+            if body is not None and digest_of(body, digest) == digest:
                 return body
             self.distrust(digest)
         with self._lock:
