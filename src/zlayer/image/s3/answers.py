@@ -81,9 +81,10 @@ def refusal(status: int, body: bytes, region: str = "") -> Refusal:
 def parse(body: bytes) -> Xml.Element:
     """A document without declarations of its own, which are where the traps of XML are. Errors: `Corrupt`."""
     try:
-        if b"<!" in body:
+        said = body.decode()  # other encodings could hide declarations
+        if "<!" in said:
             raise ValueError("it declares types or entities")
-        return Xml.fromstring(body)  # noqa: S314  # without declarations there is nothing to expand
+        return Xml.fromstring(said)  # noqa: S314  # without declarations there is nothing to expand
     except (ValueError, Xml.ParseError) as fault:
         raise Corrupt(f"S3 answered with a malformed document: {fault}", hint="look at the endpoint") from fault
 

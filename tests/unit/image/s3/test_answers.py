@@ -70,7 +70,15 @@ def test_completion_names_the_parts() -> None:
 
 
 @pytest.mark.parametrize(
-    "body", [b"", b"<a>", b"\xff", b'<!DOCTYPE a [<!ENTITY b "c">]><a>&b;</a>', b'<!DOCTYPE a SYSTEM "file:///x"><a/>']
+    "body",
+    [
+        b"",
+        b"<a>",
+        b"\xff",
+        '<?xml version="1.0" encoding="utf-16"?><!DOCTYPE a><a/>'.encode("utf-16"),
+        b'<!DOCTYPE a [<!ENTITY b "c">]><a>&b;</a>',
+        b'<!DOCTYPE a SYSTEM "file:///x"><a/>',
+    ],
 )
 def test_traps_are_refused(body: bytes) -> None:
     with pytest.raises(Corrupt):
