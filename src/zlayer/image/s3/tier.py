@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -88,13 +89,13 @@ class Tier:
         return self._registry.patience()
 
     def manifest(self, locator: str) -> Fetched:
-        """By digest from the bucket, if it is there; a tag is the registry's to resolve."""
+        """By digest from the bucket, if it is there; a tag is the registry's to resolve.
+
+        What the bucket calls it is not asked: no digest vouches for that, and the document itself says what it is.
+        """
         answer = self._get(locator, 0) if is_digest(locator) else None
-        if answer is not None:
-            kind = answer.header("Content-Type").partition(";")[0].strip()
-            if (body := self._read(answer, locator, MAX_MANIFEST)) is not None:
-                return Fetched(body, locator, kind)
-        return self._registry.manifest(locator)
+        body = self._read(answer, locator, MAX_MANIFEST) if answer is not None else None
+        return Fetched(body, locator, "") if body is not None else self._registry.manifest(locator)
 
     def document(self, digest: str, limit: int) -> bytes:
         answer = self._get(digest, 0)
@@ -188,7 +189,8 @@ class Tier:
         with self._lock:
             first, self._answered = not self._answered, True
         if first:
-            self._shelf.answered()
+            with suppress(ZlayerError):  # a full disk is for the pull itself to tell
+                self._shelf.answered()
             self._tell("answers")
 
     def _fail(self, why: str) -> None:
