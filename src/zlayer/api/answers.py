@@ -176,6 +176,19 @@ class ImageUsage(Answer):
     used_at: str
 
 
+class S3Standing(Answer):
+    """A bucket images are shared by. `state`: ok, failing, untried. `held_up`: why the blobs that wait do not go up."""
+
+    name: str
+    endpoint: str
+    state: str
+    why: str
+    since: str | None
+    waiting: int
+    waiting_bytes: int
+    held_up: str
+
+
 class DiskUsage(Answer):
     images: list[ImageUsage]
     layers: int
@@ -183,6 +196,7 @@ class DiskUsage(Answer):
     reclaimable: int
     free: int
     disk: int
+    s3: list[S3Standing]
 
 
 class PieceItem(Answer):

@@ -12,6 +12,7 @@ from zlayer.cli.render.table import table
 from zlayer.cli.render.times import ago, size
 from zlayer.cli.screen import Screen
 from zlayer.cli.units import duration
+from zlayer.client.results import S3Standing
 
 EXAMPLES = """
 zlayer system df
@@ -22,7 +23,7 @@ zlayer system prune -a --older-than 7d
 
 def register(parser: argparse.ArgumentParser) -> None:
     subs = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
-    add_format(add_subcommand(subs, "df", "Show what images take on disk"))
+    add_format(add_subcommand(subs, "df", "Show what images take on disk, and how the S3 tier stands"))
     prune = add_subcommand(subs, "prune", "Give back what nothing needs")
     prune.add_argument("-a", "--all", action="store_true", help="also images with a name that nothing runs")
     prune.add_argument("--older-than", metavar="TIME", type=duration, default=0.0, help="with -a: not used for so long")
@@ -49,7 +50,18 @@ def usage(args: argparse.Namespace) -> int:
         f"\nlayers {size(found.layers)}, packed {size(found.blobs)}; {size(found.reclaimable)} can be given back"
     )
     screen.data(f"disk: {size(found.free)} free of {size(found.disk)}")
+    for each in found.s3:
+        screen.data(tier(each))
     return 0
+
+
+def tier(found: S3Standing) -> str:
+    """The S3 tier on a line, and what is wrong with it on another."""
+    words = {"ok": "answers", "failing": "does not answer", "untried": "not asked yet"}
+    waits = f"; {found.waiting} blobs ({size(found.waiting_bytes)}) wait to go up" if found.waiting else ""
+    line = f"{found.name} at {found.endpoint}: {words.get(found.state, found.state)}{waits}"
+    troubles = dict.fromkeys(filter(None, (found.why if found.state == "failing" else "", found.held_up)))
+    return "\n".join((line, *(f"  {trouble}" for trouble in troubles)))
 
 
 def prune(args: argparse.Namespace) -> int:

@@ -198,14 +198,28 @@ class ImageUsage(Record):
     used_at: str | float | None = None
 
 
+class S3Standing(Record):
+    """A bucket images are shared by. `state`: ok, failing, untried. `held_up`: why the blobs that wait do not go up."""
+
+    name: str
+    endpoint: str = ""
+    state: str = ""
+    why: str = ""
+    since: str | float | None = None
+    waiting: int = 0
+    waiting_bytes: int = 0
+    held_up: str = ""
+
+
 class DiskUsage(Record):
-    parts: ClassVar[Mapping[str, type[Record]]] = {"images": ImageUsage}
+    parts: ClassVar[Mapping[str, type[Record]]] = {"images": ImageUsage, "s3": S3Standing}
     images: tuple[ImageUsage, ...] = ()
     layers: int = 0
     blobs: int = 0
     reclaimable: int = 0
     free: int = 0
     disk: int = 0
+    s3: tuple[S3Standing, ...] = ()
 
 
 class Piece(Record):

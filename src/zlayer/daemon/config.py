@@ -3,7 +3,8 @@
 Keys (all optional): `default_registry`; `[daemon] bind group node_name runtime log_level log_format tls_cert tls_key`;
 `[network] subnet ipv6`; `[acme] email agree directory ca_file
 dns_hook eab_kid eab_key_file preferred_chain http_port`; `[registries."HOST[:PORT]"]` and `[pull]` as
-`image.settings` has them; `[[image.policy]]` as `image.trust_config` has it.
+`image.settings` has them; `[[image.policy]]` as `image.trust_config` has it; `[image.s3]` as `image.s3.settings` has
+it, with the variables that win over it.
 """
 
 from __future__ import annotations
@@ -16,10 +17,13 @@ import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from zlayer.daemon.listen import Bind, parse_bind
 from zlayer.image.rootfs import DRIVERS as ROOTFS
+from zlayer.image.s3.settings import S3Settings
+from zlayer.image.s3.settings import read as read_s3
 from zlayer.image.settings import RegistrySettings
 from zlayer.image.trust_config import read_rules
 from zlayer.image.trust_rules import Rule
@@ -62,18 +66,21 @@ class Config:
     """Which images may run."""
 
 
-def load(path: Path) -> Config:
-    """The configuration at `path`; defaults when there is no such file. Raises `Invalid` with every problem."""
+def load(path: Path, environ: Mapping[str, str] | None = None) -> Config:
+    """The configuration at `path`; defaults when there is no such file. Raises `Invalid` with every problem.
+
+    `environ`, or else this process's environment, may name the bucket of the S3 tier.
+    """
     try:
         text = path.read_text("utf-8")
     except FileNotFoundError:
-        return Config()
+        text = ""
     except (OSError, UnicodeDecodeError) as error:
         raise Invalid(f"{path} cannot be read: {error}", problems=(Problem(str(error), file=str(path)),)) from None
-    return parse(text, file=str(path))
+    return parse(text, file=str(path), environ=os.environ if environ is None else environ)
 
 
-def parse(text: str, *, file: str) -> Config:
+def parse(text: str, *, file: str, environ: Mapping[str, str] = MappingProxyType({})) -> Config:
     """As `load`, from text. Relative paths in it are taken from the file's own directory."""
     try:
         document = tomllib.loads(text)
@@ -83,7 +90,7 @@ def parse(text: str, *, file: str) -> Config:
         words = re.sub(r" \(at .*\)$", "", str(error))
         problem = Problem(words, file=file, line=line, column=column)
         raise Invalid(str(problem), problems=(problem,)) from None
-    reader = _Reader(file, _lines(text))
+    reader = _Reader(file, _lines(text), environ)
     config = reader.config(document)
     if reader.problems:
         count = len(reader.problems)
@@ -139,10 +146,11 @@ def _choice(*allowed: str) -> Callable[[str], str]:
 class _Reader:
     """Walks the document once, collecting problems instead of stopping at the first."""
 
-    def __init__(self, file: str, lines: Mapping[str, int]) -> None:
+    def __init__(self, file: str, lines: Mapping[str, int], environ: Mapping[str, str]) -> None:
         self.problems: list[Problem] = []
         self._file = file
         self._lines = lines
+        self._environ = environ
         self._here = Path(file).parent
 
     def config(self, document: Mapping[str, Any]) -> Config:  # Any: TOML values of any type
@@ -167,7 +175,7 @@ class _Reader:
             ipv6=network.get("ipv6", True),
             acme=self._acme(top),
             acme_port=self._table(top.get("acme", {}), "acme", ACME).get("http_port", 80),
-            registries=self._registries(top),
+            registries=replace(self._registries(top), s3=self._s3(top)),
             rules=self._rules(top),
         )
 
@@ -211,6 +219,12 @@ class _Reader:
             for problem in error.problems:
                 self._problem(_unquoted(problem.path), problem.message, problem.suggestion)
             return RegistrySettings()
+
+    def _s3(self, top: Mapping[str, Any]) -> S3Settings | None:
+        settings, problems = read_s3(top.get("image", {}).get("s3", {}), self._environ, self._here)
+        for problem in problems:
+            self._problem(problem.path, problem.message, problem.suggestion)
+        return settings
 
     def _rules(self, top: Mapping[str, Any]) -> tuple[Rule, ...]:
         rules, problems = read_rules(top.get("image", {}), self._here)

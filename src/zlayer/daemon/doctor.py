@@ -24,6 +24,7 @@ from zlayer.daemon import config, doctor_checks, lock
 from zlayer.daemon.doctor_checks import Finding
 from zlayer.daemon.listen import DEFAULT
 from zlayer.image.rootfs import choose
+from zlayer.image.s3.bucket import Bucket
 from zlayer.model.errors import Unavailable, ZlayerError
 from zlayer.model.paths import Paths
 from zlayer.network import nft
@@ -56,6 +57,7 @@ def run(paths: Paths) -> list[Finding]:
         "port": partial(_port, paths),
         "filesystem": partial(_filesystem, paths),
         "disk": partial(_disk, paths),
+        "s3": partial(_s3, paths),
         "open files": lambda: doctor_checks.open_files(resource.getrlimit(resource.RLIMIT_NOFILE)[1]),
         "clock": _clock,
     }
@@ -202,6 +204,20 @@ def _disk(paths: Paths) -> Finding:
     where = _existing(paths.root)
     seen = os.statvfs(where)
     return doctor_checks.disk(str(where), seen.f_bavail * seen.f_frsize, seen.f_favail, seen.f_files)
+
+
+def _s3(paths: Paths) -> list[Finding]:
+    """With this shell's keys, which may not be the daemon's; nothing where no bucket is set."""
+    settings = config.load(paths.root / "config.toml").registries.s3
+    if settings is None:
+        return []
+    error: ZlayerError | None = None
+    with closing(Bucket(settings, os.environ, tries=1)) as bucket:
+        try:
+            bucket.probe()
+        except ZlayerError as found:
+            error = found
+    return [doctor_checks.s3(settings.name, error)]
 
 
 def _clock() -> Finding:

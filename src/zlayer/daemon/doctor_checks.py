@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from zlayer.model.errors import ZlayerError
 from zlayer.proxy.contract import ProxyProbe
 
 Status = Literal["ok", "warn", "fail"]
@@ -181,6 +182,13 @@ def disk(path: str, free: int, inodes_free: int, inodes: int) -> Finding:
     if inodes and inodes_free < max(10_000, inodes // 50):
         return Finding("disk", "warn", f"{told}, but only {inodes_free} inodes", f"free inodes (see: df -i {path})")
     return Finding("disk", "warn", told, fix) if free < 5 * GIB else Finding("disk", "ok", told)
+
+
+def s3(name: str, error: ZlayerError | None) -> Finding:
+    """Pulls go on without the bucket."""
+    if error is None:
+        return Finding("s3", "ok", f"{name} answers")
+    return Finding("s3", "warn", f"images are not shared by way of {name}: {error.message}", error.hint)
 
 
 def filesystem(path: str, kind: str) -> Finding:

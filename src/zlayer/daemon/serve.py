@@ -138,6 +138,8 @@ async def _serve(
                     agent.note,
                 )
                 tasks.start_soon(standing, "images", keeper.run)
+                if drivers.keeper is not None:
+                    tasks.start_soon(standing, "s3", drivers.keeper.run)
                 tasks.start_soon(_until_stopping, listeners, services, agent, tasks)
                 await agent.recovered.wait()
                 services.ready.set()

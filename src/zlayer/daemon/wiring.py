@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -22,6 +23,8 @@ from zlayer.image.layers import LayerStore
 from zlayer.image.local import LocalImages
 from zlayer.image.platform import own
 from zlayer.image.rootfs import choose as choose_rootfs
+from zlayer.image.s3 import keys
+from zlayer.image.s3.keeper import Keeper
 from zlayer.image.trust_gate import Gate
 from zlayer.model.base import Timestamp
 from zlayer.model.errors import Unavailable
@@ -61,6 +64,8 @@ class Drivers:
     """What traffic goes by; None leaves the agent with networks alone."""
     gate: Gate | None = None
     """Where images are refused; it wants somebody to tell."""
+    keeper: Keeper | None = None
+    """Puts blobs into the bucket of the S3 tier, where there is one."""
 
 
 @asynccontextmanager
@@ -68,10 +73,12 @@ async def drivers(paths: Paths, config: Config) -> AsyncIterator[Drivers]:
     """Everything open and the network in place; leaving closes what we hold and changes nothing outside.
 
     Raises `Unavailable` when no runtime works here (the hint says how to get one), `Conflict`, `Corrupt` or `Denied`
-    from the store, and what `Network.ensure` raises.
+    from the store, `Denied` without a key for the S3 tier, and what `Network.ensure` raises.
     """
     short = paths.id
     parent = f"zlayer-{short}"
+    if (s3 := config.registries.s3) is not None:
+        keys.find(s3.credentials_file, s3.profile, os.environ)
     async with AsyncExitStack() as stack:
         runtime = OciRuntime(paths.containers, paths.run, parent, config.runtime)
         stack.push_async_callback(runtime.close)
@@ -98,7 +105,7 @@ async def drivers(paths: Paths, config: Config) -> AsyncIterator[Drivers]:
         stack.push_async_callback(carriers.proxy.close)
         stack.push_async_callback(carriers.names.close)
         probes = partial(probe_runtimes, paths, parent, engine.partition(" ")[0])
-        yield Drivers(store, machine, node, probes, carriers, images.gate)
+        yield Drivers(store, machine, node, probes, carriers, images.gate, images.keeper)
 
 
 def _carriers(

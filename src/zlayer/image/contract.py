@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from zlayer.image.artifact_contract import Artifacts
+from zlayer.image.s3.standing import Standing
 from zlayer.model.base import Bytes, Seconds, Timestamp
 from zlayer.model.container import PullPolicy
 
@@ -64,7 +65,7 @@ class Progress:
     """How one blob of a pull or push stands.
 
     `phase`: waiting, downloading, extracting, uploading, then done (it moved), exists or mounted (it need not). Of a
-    mirror, whose name stands for the digest (`mirror HOST`), `phase` says in words how it did.
+    mirror or S3, whose name stands for the digest (`mirror HOST`, `s3 BUCKET`), `phase` says in words how it did.
     """
 
     digest: str
@@ -107,7 +108,10 @@ class ImageUsage:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Bytes on disk: unpacked layers, and blobs (packed layers, documents). `free` and `disk` are the file system's."""
+    """Bytes on disk: unpacked layers, and blobs (packed layers, documents). `free` and `disk` are the file system's.
+
+    `s3` is the tier, where there is one.
+    """
 
     images: tuple[ImageUsage, ...]
     layers: Bytes
@@ -115,6 +119,7 @@ class Usage:
     reclaimable: Bytes
     free: Bytes
     disk: Bytes
+    s3: Standing | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +130,7 @@ class Totals:
     layers: Bytes
     blobs: Bytes
     reclaimed: Bytes
+    s3: Standing | None = None
 
 
 @dataclass(frozen=True, slots=True)

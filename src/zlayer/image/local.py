@@ -27,6 +27,7 @@ from zlayer.image.pull_process import pulled_of, run_job, run_pull, run_push
 from zlayer.image.push_order import PushOrder
 from zlayer.image.records import Record, Records, image_config
 from zlayer.image.reference import Reference, parse
+from zlayer.image.s3.keeper import Keeper
 from zlayer.image.settings import RegistrySettings
 from zlayer.image.stock import Stock
 from zlayer.image.trust_gate import Gate
@@ -63,6 +64,7 @@ class LocalImages:
         self._stores.blobs.sweep()
         self._stores.layers.sweep()
         self._flights: Flights[Image] = Flights()
+        self.keeper = Keeper(root, self._settings.s3) if self._settings.s3 else None
         self._guests = 0
         """Imports under way: like flights, they have content that no record stands on yet."""
         self._workers = anyio.CapacityLimiter(WORKERS)
@@ -77,7 +79,8 @@ class LocalImages:
         )  # fmt: skip
         self.upkeep = LocalUpkeep(hands)
         self.artifacts = RegistryArtifacts(root, self._settings, self._workers)
-        self.stock = Stock(self._stores, self._records, self._writing, find=self._one, alone=self._alone)
+        self.stock = Stock(self._stores, self._records, self._writing, find=self._one, alone=self._alone,
+            tier=self.keeper.standing if self.keeper else None)  # fmt: skip
 
     async def pull(
         self,
@@ -328,11 +331,11 @@ class LocalImages:
         raise Failed(f"image {reference.familiar} is removed as fast as it is pulled", hint="pull again")
 
     async def _work(self, order: PullOrder, report: OnProgress) -> Pulled:
-        """One worker process. However it ends, what it left half-written goes. What mirrors did is logged too."""
+        """One worker process. What it left half-written goes, however it ends. What mirrors and S3 did is logged."""
 
         def told(progress: Progress) -> None:
             if progress.phase.startswith("failed"):
-                log.warning("mirror failed", mirror=progress.digest, image=order.reference, why=progress.phase)
+                log.warning("image source failed", source=progress.digest, image=order.reference, why=progress.phase)
             report(progress)
 
         async with self._workers:
@@ -342,13 +345,13 @@ class LocalImages:
                 whole = True
                 return pulled
             except Exhausted:
-                if (
-                    len(self._flights) == 1 and not self._guests
-                ):  # ours: layers without a record are this pull's, and fill the disk
+                if len(self._flights) == 1 and not self._guests:  # layers without a record are ours, and fill the disk
                     async with self._writing:
                         await self._collect(None)
                 raise
             finally:
+                if self.keeper is not None:
+                    self.keeper.wake()
                 if not whole:
                     with anyio.CancelScope(shield=True), anyio.move_on_after(_SWEEP_DEADLINE):
                         await to_thread.run_sync(self._sweep)

@@ -9,8 +9,10 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from contextlib import closing
 from dataclasses import asdict
 from threading import Semaphore
+from typing import TYPE_CHECKING
 
 from zlayer.image import manifest as formats
 from zlayer.image import platform as platforms
@@ -27,6 +29,9 @@ from zlayer.image.registry_retry import Pause
 from zlayer.image.registry_retry import wait as pause_for
 from zlayer.image.trust_proof import Proof
 from zlayer.model.errors import Corrupt, Exhausted, NotFound
+
+if TYPE_CHECKING:
+    from zlayer.image.s3.tier import Tier
 
 MAX_NESTING = 4
 
@@ -46,20 +51,28 @@ def pull(order: PullOrder, environ: Mapping[str, str], report: Report, *, pause:
             return Pulled(digest=registry.digest(reference.locator))
         if order.known and registry.digest(reference.locator) in order.known:
             return Pulled(unchanged=True)
-        return _Pull(order, registry, report).run()
+        if order.offline or order.settings.s3 is None:
+            return _Pull(order, registry, registry, report).run()
+        from zlayer.image.s3.tier import tier_of
+
+        with closing(tier_of(registry, order.settings.s3, order.root, environ, report)) as tier:
+            return _Pull(order, registry, tier, report).run()
     finally:
         registry.close()
 
 
 class _Pull:
-    def __init__(self, order: PullOrder, registry: Registry, report: Report) -> None:
+    """Over the registry, for what only it knows, and the `source` of everything named by a digest."""
+
+    def __init__(self, order: PullOrder, registry: Registry, source: Registry | Tier, report: Report) -> None:
         self._order = order
         self._registry = registry
+        self._source = source
         self._name = registry.reference.familiar
         self._blobs = BlobStore(order.root / "blobs")
         extractions = Semaphore(order.settings.extractions)
         layers = LayerStore(order.root / "layers")
-        self._shop = Workshop(registry, self._blobs, layers, report, extractions, order.packed)
+        self._shop = Workshop(source, self._blobs, layers, report, extractions, order.packed)
         self._documents: list[str] = []
 
     def run(self) -> Pulled:
@@ -107,9 +120,10 @@ class _Pull:
     def _manifest(self, locator: str, media_type: str = "") -> Fetched:
         """By digest from the disk when it is there; what comes from the registry is kept."""
         body = self._blobs.read(locator, MAX_MANIFEST) if is_digest(locator) else None
-        fetched = Fetched(body, locator, media_type) if body is not None else self._registry.manifest(locator)
+        fetched = Fetched(body, locator, media_type) if body is not None else self._source.manifest(locator)
         if body is None:
             self._blobs.write(fetched.digest, fetched.body)
+            self._source.kept(fetched.digest, len(fetched.body), fetched.media_type)
         self._documents.append(fetched.digest)
         return fetched
 
@@ -119,10 +133,11 @@ class _Pull:
         self._documents.append(blob.digest)
         body = self._blobs.read(blob.digest, formats.MAX_CONFIG)
         if body is None:
-            body = self._registry.document(blob.digest, formats.MAX_CONFIG)
+            body = self._source.document(blob.digest, formats.MAX_CONFIG)
             if len(body) != blob.size:
                 raise Corrupt(f"the config of {self._name} has another size than its manifest says", hint="pull again")
             self._blobs.write(blob.digest, body)
+            self._source.kept(blob.digest, blob.size)
         return body
 
     def _check_platform(self, config: Config, wanted: Platform) -> None:

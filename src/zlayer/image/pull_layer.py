@@ -12,8 +12,7 @@ from zlayer.image.extract import extract_layer
 from zlayer.image.inflate import Inflated
 from zlayer.image.layers import LayerStore
 from zlayer.image.manifest import Descriptor
-from zlayer.image.registry import Registry
-from zlayer.image.registry_download import Download
+from zlayer.image.registry_download import Download, Source
 from zlayer.model.errors import Corrupt, Exhausted, Unavailable, Unsupported, ZlayerError
 
 PROGRESS_EVERY = 0.1
@@ -27,7 +26,7 @@ Report = Callable[[str, str, int, int], None]
 class Workshop:
     """What all layers of one pull share."""
 
-    registry: Registry
+    source: Source
     blobs: BlobStore
     layers: LayerStore
     report: Report
@@ -75,7 +74,7 @@ class _LayerJob:
                     self._fetch()
                 except (Corrupt, Unsupported):
                     # The fault may sit in what an earlier pull, cut short, left behind, or a mirror sent.
-                    if not self._shop.registry.distrust(self._blob.digest) and not resumed:
+                    if not self._shop.source.distrust(self._blob.digest) and not resumed:
                         raise
                     resumed = 0
                     self._partial.reset()
@@ -89,7 +88,7 @@ class _LayerJob:
         """Extract while downloading when a place to extract is free; else download first and extract then."""
         if self._shop.layers.has(self._diff_id):
             self._download_only()
-            self._partial.commit()
+            self._commit()
             return
         if not self._shop.extractions.acquire(blocking=False):
             self._phase = "downloading"
@@ -109,7 +108,7 @@ class _LayerJob:
             download.close()
 
     def _download(self) -> Download:
-        return Download(self._shop.registry, self._blob, self._partial, self._progress)
+        return Download(self._shop.source, self._blob, self._partial, self._progress)
 
     def _extract(self) -> None:
         download = self._download()
@@ -124,7 +123,7 @@ class _LayerJob:
                     hint="push the image again",
                 )
             self._shop.layers.commit(temporary, self._diff_id)
-            self._partial.commit()
+            self._commit()
         except Corrupt:
             self._shop.layers.discard(temporary)
             download.drain()  # a wrong digest is the better explanation of a bad archive
@@ -134,6 +133,10 @@ class _LayerJob:
             raise
         finally:
             download.close()
+
+    def _commit(self) -> None:
+        self._partial.commit()
+        self._shop.source.kept(self._blob.digest, self._blob.size)
 
     def _progress(self, done: int) -> None:
         if self._shop.ended.is_set():

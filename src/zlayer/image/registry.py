@@ -117,6 +117,15 @@ class Registry:
         del digest
         return False
 
+    def forgives(self, digest: str) -> bool:
+        """Whether a fault while a blob was read was that of another place before it, which is not asked again."""
+        del digest
+        return False
+
+    def kept(self, digest: str, size: int, media_type: str = "") -> None:
+        """The blob or document is here now, whole and verified."""
+        del digest, size, media_type
+
     def _manifest(self, locator: str) -> Fetched:
         answer = self.ask("GET", f"manifests/{locator}", {"Accept": ACCEPT})
         claimed, media_type = answer.header("Docker-Content-Digest"), answer.header("Content-Type")

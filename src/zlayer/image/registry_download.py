@@ -4,13 +4,35 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from typing import Protocol
 
 from zlayer.image.blobs import Partial
 from zlayer.image.manifest import Descriptor
-from zlayer.image.registry import Registry
-from zlayer.image.registry_retry import FAULTS
-from zlayer.image.registry_transport import Answer
+from zlayer.image.rate import Bucket
+from zlayer.image.reference import Reference
+from zlayer.image.registry_retry import FAULTS, Patience
+from zlayer.image.s3.watched import Body
 from zlayer.model.errors import Corrupt, Unavailable
+
+
+class Source(Protocol):
+    """Where a blob comes from: a registry, or one with places before it."""
+
+    @property
+    def reference(self) -> Reference: ...
+
+    @property
+    def bucket(self) -> Bucket: ...
+
+    def patience(self) -> Patience: ...
+
+    def blob(self, digest: str, offset: int = 0) -> Body: ...
+
+    def distrust(self, digest: str) -> bool: ...
+
+    def forgives(self, digest: str) -> bool: ...
+
+    def kept(self, digest: str, size: int, media_type: str = "") -> None: ...
 
 
 class Download:
@@ -20,14 +42,14 @@ class Download:
     or another digest), `Unavailable`, `Deadline`, `Denied`, `NotFound`, `Exhausted`.
     """
 
-    def __init__(self, registry: Registry, blob: Descriptor, partial: Partial, on_bytes: Callable[[int], None]) -> None:
-        self._registry = registry
+    def __init__(self, source: Source, blob: Descriptor, partial: Partial, on_bytes: Callable[[int], None]) -> None:
+        self._source = source
         self._blob = blob
         self._partial = partial
         self._on_bytes = on_bytes
         self._hash = hashlib.new(blob.digest.partition(":")[0])
-        self._answer: Answer | None = None
-        self._patience = registry.patience()
+        self._answer: Body | None = None
+        self._patience = source.patience()
         self.position = 0
         if partial.size > blob.size:
             partial.reset()
@@ -65,32 +87,43 @@ class Download:
 
     def _receive(self, buffer: memoryview) -> int:
         """At least one byte from the registry."""
-        domain, most = self._registry.reference.domain, self._registry.bucket.most
+        domain, most = self._source.reference.domain, self._source.bucket.most
         buffer = buffer[:most] if most else buffer
         while True:
             try:
                 if self._answer is None:
-                    self._answer = self._open()
+                    self._answer = self._open_right()
                 if count := self._answer.readinto(buffer):
                     self._patience.progress()
-                    self._registry.bucket.take(count)
+                    self._source.bucket.take(count)
                     return count
                 raise ConnectionResetError("the connection ended before the blob did")
             except FAULTS as fault:
                 self.close()
-                self._patience.judge(fault, domain)
+                if not self._source.forgives(self._blob.digest):
+                    self._patience.judge(fault, domain)
             except Unavailable as error:
                 self.close()
-                self._patience.spend(error)
+                if not self._source.forgives(self._blob.digest):
+                    self._patience.spend(error)
 
-    def _open(self) -> Answer:
+    def _open_right(self) -> Body:
+        """As `_open`; of places before the registry, what says that it has something else is passed over."""
+        while True:
+            try:
+                return self._open()
+            except Corrupt:
+                if not self._source.distrust(self._blob.digest):
+                    raise
+
+    def _open(self) -> Body:
         """A response that stands at `position`. A server that ignores ranges is read from its start again."""
-        answer = self._registry.blob(self._blob.digest, self.position)
+        answer = self._source.blob(self._blob.digest, self.position)
         offset = self.position
         try:
             if answer.status == 206 and not answer.header("Content-Range").startswith(f"bytes {offset}-"):
                 raise Unavailable(
-                    f"registry {self._registry.reference.domain} answered with another range than asked for",
+                    f"registry {self._source.reference.domain} answered with another range than asked for",
                     hint="try again later",
                 )
             skip = offset if answer.status == 200 else 0

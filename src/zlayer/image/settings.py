@@ -12,6 +12,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from zlayer.image.reference import DOCKER_HUB, parse
+from zlayer.image.s3.settings import S3Settings
 from zlayer.model.errors import Invalid, Problem
 
 HUB_ENDPOINT = "registry-1.docker.io"
@@ -51,6 +52,8 @@ class RegistrySettings:
     extractions: int = 2
     limit_rate: int = 0
     """Bytes a second that the layers of one pull may come at, together; 0: no limit."""
+    s3: S3Settings | None = None
+    """A bucket that is asked for blobs before any registry, and gets those it lacks."""
     auth_file: str = ""
     """Where `zlayer login` keeps what it was given, in the form of docker's config.json; the daemon's own, no key."""
 
@@ -68,7 +71,8 @@ class RegistrySettings:
             name: RegistryHost(**{**host, "mirrors": tuple(host["mirrors"])})
             for name, host in document["hosts"].items()
         }
-        return cls(**{**document, "hosts": hosts})
+        s3 = document["s3"]
+        return cls(**{**document, "hosts": hosts, "s3": S3Settings(**s3) if s3 else None})
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any], *, file: str = "") -> RegistrySettings:
@@ -80,7 +84,7 @@ class RegistrySettings:
         values: dict[str, Any] = {}
         if "default_registry" in config:
             values["default_registry"] = config["default_registry"]
-        tunable = {f.name for f in fields(cls)} - {"default_registry", "hosts", "auth_file"}
+        tunable = {f.name for f in fields(cls)} - {"default_registry", "hosts", "auth_file", "s3"}
         values |= _table(config.get("pull", {}), "pull", tunable, problems)
         hosts = {}
         for name, table in dict(config.get("registries", {})).items():

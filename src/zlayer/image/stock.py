@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from zlayer.image.manifest import MAX_CONFIG, Descriptor, Manifest, read_manifes
 from zlayer.image.reclaim import Held, Holdings, contents, plan
 from zlayer.image.records import Record, Records
 from zlayer.image.registry import MAX_MANIFEST
+from zlayer.image.s3.standing import Standing
 from zlayer.model.base import Bytes, Timestamp
 from zlayer.model.errors import Corrupt, NotFound
 
@@ -29,9 +30,19 @@ Alone = Callable[[], bool]
 class Stock:
     """Over the stores of a `LocalImages`, which lends its lock. `alone`: no pull or import is under way."""
 
-    def __init__(self, stores: Stores, records: Records, writing: anyio.Lock, *, find: Find, alone: Alone) -> None:
+    def __init__(
+        self,
+        stores: Stores,
+        records: Records,
+        writing: anyio.Lock,
+        *,
+        find: Find,
+        alone: Alone,
+        tier: Callable[[], Awaitable[Standing]] | None = None,
+    ) -> None:
         self._stores, self._records, self._writing = stores, records, writing
         self._find, self._alone = find, alone
+        self._tier = tier
         self._used: dict[str, float] = {}
         self._sizes: dict[str, int] = {}
         """Of layers: they never change, and a walk over one costs."""
@@ -64,12 +75,15 @@ class Stock:
             reclaimable=Bytes(sum(piece.size for piece in plan(holdings, Want(unused=True), self._now()))),
             free=Bytes(disk.f_bavail * disk.f_frsize),
             disk=Bytes(disk.f_blocks * disk.f_frsize),
+            s3=await self._tier() if self._tier else None,
         )
 
     async def totals(self) -> Totals:
         """Cancelled, it goes on walking: the next one will find what this one did not wait for."""
         layers, blobs = await to_thread.run_sync(self._sums, abandon_on_cancel=True)
-        return Totals(len(self._records.all()), layers, blobs, Bytes(self._reclaimed))
+        return Totals(
+            len(self._records.all()), layers, blobs, Bytes(self._reclaimed), await self._tier() if self._tier else None
+        )
 
     async def reclaim(self, in_use: Collection[str], want: Want, *, dry_run: bool = False) -> Sequence[Piece]:
         async with self._writing:

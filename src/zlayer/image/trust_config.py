@@ -12,6 +12,8 @@ from zlayer.image.reference import parse
 from zlayer.image.trust_rules import ANY, REQUIREMENTS, Key, Rule, canonical
 from zlayer.model.errors import Invalid, Problem
 
+TABLES = ("policy", "s3")
+"""What stands below `image`; the second is `s3.settings`' to read."""
 KEYS = ("match", "require", "keys", "signed_as")
 UNSUPPORTED = ("identities", "trusted_root")
 """Keyless signatures. Refused by name: what cannot be verified must not look as if it were."""
@@ -27,8 +29,8 @@ def read_rules(table: Any, here: Path) -> tuple[list[Rule], list[Problem]]:  # A
     if not isinstance(table, Mapping):
         return [], [Problem("wants a table", path="image")]
     for key in table:
-        if key != "policy":
-            reader.unknown("image", key, ("policy",))
+        if key not in TABLES:
+            reader.unknown("image", key, TABLES)
     policies = table.get("policy", [])
     if not isinstance(policies, list) or not all(isinstance(one, Mapping) for one in policies):
         reader.wrong("image.policy", "wants tables: [[image.policy]]")

@@ -14,6 +14,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict
 from typing import Any, BinaryIO
 
@@ -23,6 +24,7 @@ from zlayer.model.errors import ZlayerError
 
 Json = dict[str, Any]  # Any: a JSON document
 Send = Callable[[Json], None]
+BACKGROUND = 10
 
 
 def work(line: bytes, send: Send) -> None:
@@ -74,6 +76,13 @@ def _outcome(order: Json, report: Report) -> Json:
             from zlayer.image.trust_search import search
 
             return search(TrustOrder.read(order), os.environ)
+        case "s3":
+            from zlayer.image.s3.keep import keep
+            from zlayer.image.s3.order import KeepOrder
+
+            with suppress(OSError):
+                os.nice(BACKGROUND)  # pulls and containers come first
+            return asdict(keep(KeepOrder.read(order), os.environ, report))
         case "login":
             from zlayer.image.login import check
             from zlayer.image.login_order import LoginOrder

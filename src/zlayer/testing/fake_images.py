@@ -30,6 +30,7 @@ from zlayer.image.contract import (
     Verified,
     Want,
 )
+from zlayer.image.s3.standing import Standing
 from zlayer.model.base import Bytes, Timestamp
 from zlayer.model.container import PullPolicy
 from zlayer.model.errors import Conflict, Denied, Invalid, NotFound
@@ -41,9 +42,12 @@ def digest_of(text: str) -> str:
     return f"sha256:{sha256(text.encode()).hexdigest()}"
 
 
+TIER = Standing("s3://images/blobs/", "https://s3.example", "ok", "", Timestamp(1), 1, Bytes(5), "it is refused")
+
+
 @dataclass(slots=True)
 class FakeStorage:
-    """A byte per image; nothing is shared."""
+    """A byte per image; nothing is shared. One blob waits for S3."""
 
     local: dict[str, Image]
 
@@ -52,10 +56,10 @@ class FakeStorage:
             ImageUsage(one.reference, one.size, one.size, Bytes(0), one.digest in in_use, one.pulled_at)
             for one in self.local.values()
         )
-        return Usage(images, Bytes(len(images)), Bytes(0), Bytes(0), Bytes(1), Bytes(2))
+        return Usage(images, Bytes(len(images)), Bytes(0), Bytes(0), Bytes(1), Bytes(2), TIER)
 
     async def totals(self) -> Totals:
-        return Totals(len(self.local), Bytes(len(self.local)), Bytes(0), Bytes(0))
+        return Totals(len(self.local), Bytes(len(self.local)), Bytes(0), Bytes(0), TIER)
 
     async def reclaim(self, in_use: Collection[str], want: Want, *, dry_run: bool = False) -> Sequence[Piece]:
         unused = [one for one in self.local.values() if one.digest not in in_use and (want.unused or want.bytes)]

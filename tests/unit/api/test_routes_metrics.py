@@ -70,6 +70,8 @@ async def test_it_tells_of_everything(stack: StackFactory) -> None:
         assert found["zlayer_store_revision"].value() == s.views.revision
         assert found["zlayer_data_size_bytes"].value() >= found["zlayer_data_free_bytes"].value() > 0
         assert found["zlayer_build_info"].labels("version") == {"0.0.0"}
+        assert found["zlayer_s3_failing"].value() == 0
+        assert (found["zlayer_s3_waiting_blobs"].value(), found["zlayer_s3_waiting_bytes"].value()) == (1, 5)
         assert {found["zlayer_scrape_part_failed"].value(part=part) for part in ("proxy", "images", "disk")} == {0}
 
 
@@ -109,7 +111,7 @@ async def test_the_reference_page_names_every_metric_and_no_other(stack: StackFa
     async with stack() as s:
         s.services.agent.traffic = Traffic()
         known = set(await scraped(s))
-    assert set(re.findall(r"`((?:zlayer|process)_[a-z_]+)", section)) == known
+    assert set(re.findall(r"`((?:zlayer|process)_[a-z0-9_]+)", section)) == known
 
 
 def test_the_process_is_this_one() -> None:

@@ -22,6 +22,10 @@ async def test_usage_prune_and_history(stack: StackFactory) -> None:
         await s.client.request("POST", f"{V1}/images/pull", {"reference": "a:1"})
         usage = (await s.client.request("GET", f"{V1}/system/df")).json()
         assert [one["reference"] for one in usage["images"]] == ["a:1"]
+        [tier] = usage["s3"]
+        assert (tier["name"], tier["state"]) == ("s3://images/blobs/", "ok")
+        assert tier["since"] == "1970-01-01T00:00:01.000000Z"
+        assert (tier["waiting"], tier["waiting_bytes"], tier["held_up"]) == (1, 5, "it is refused")
         history = (await s.client.request("GET", f"{V1}/images/history?reference=a:1")).json()
         assert history[0]["by"] == "RUN make"
         trust = (await s.client.request("GET", f"{V1}/images/trust?reference=a:1")).json()

@@ -25,6 +25,17 @@ def test_df(daemon: ScriptedDaemon, cli: Cli) -> None:
     assert '"alone": 1048576' in cli("system", "df", "--format", "json").out
 
 
+def test_df_tells_how_s3_stands(daemon: ScriptedDaemon, cli: Cli) -> None:
+    tier = {"name": "s3://b/p/", "endpoint": "https://s3.lan", "state": "ok", "why": "", "since": None}
+    daemon.routes["GET /api/v1/system/df"] = Answer({**USAGE, "s3": [tier]})
+    assert cli("system", "df").out.splitlines()[-1] == "s3://b/p/ at https://s3.lan: answers"
+    failing = {**tier, "state": "failing", "why": "it stalled", "waiting": 2, "waiting_bytes": 2048, "held_up": "403"}
+    daemon.routes["GET /api/v1/system/df"] = Answer({**USAGE, "s3": [failing]})
+    assert cli("system", "df").out.splitlines()[-3:] == [
+        "s3://b/p/ at https://s3.lan: does not answer; 2 blobs (2.0 KiB) wait to go up", "  it stalled", "  403",
+    ]  # fmt: skip
+
+
 def test_prune(daemon: ScriptedDaemon, cli: Cli) -> None:
     piece = {"kind": "image", "name": "a:1", "size": 2048, "why": "not used for 9.0 days"}
     daemon.routes[PRUNE] = Answer({"pieces": [piece], "bytes": 2048, "dry_run": True})

@@ -141,7 +141,7 @@ def test_the_reference_page_shows_keys_that_are_keys() -> None:
     [example] = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
     with pytest.raises(Invalid) as caught:  # its files are not there, and that is all
         parse(example, file="/absent/config.toml")
-    files = {"daemon.tls_cert", "daemon.tls_key", "image.policy.0.keys"}
+    files = {"daemon.tls_cert", "daemon.tls_key", "image.policy.0.keys", "image.s3.credentials_file"}
     assert {problem.path for problem in caught.value.problems} == files
 
 
@@ -187,3 +187,23 @@ attempts = 0
         (7, "image.policy.1.keys", ""),
         (9, "image.policy.2.match", ""),
     ]
+
+
+def test_a_bucket_stands_in_the_file_or_the_environment(tmp_path: Path) -> None:
+    file = tmp_path / "config.toml"
+    assert load(file, {}).registries.s3 is None
+    alone = load(file, {"ZLAYER_S3_BUCKET": "images"}).registries.s3
+    assert alone is not None
+    file.write_text('[image.s3]\nbucket = "other"\nprefix = "p"\n[pull]\nattempts = 2\n')
+    both = load(file, {"ZLAYER_S3_BUCKET": "images"}).registries
+    assert both.s3 is not None
+    assert (both.s3.bucket, both.s3.prefix, both.attempts) == ("images", "p/", 2)
+
+
+def test_bad_settings_of_a_bucket_are_told_with_their_lines() -> None:
+    text = '[image.s3]\nbucket = "B"\nregoin = "eu"\nendpoint = "s3.lan"\n'
+    with pytest.raises(Invalid) as caught:
+        parse(text, file="/config.toml")
+    assert {(problem.path, problem.line) for problem in caught.value.problems} == {
+        ("image.s3.bucket", 2), ("image.s3.regoin", 3), ("image.s3.endpoint", 4),
+    }  # fmt: skip

@@ -10,6 +10,7 @@ from zlayer.api.metrics.exposition import Family, counter, gauge, one
 from zlayer.api.process import Taken
 from zlayer.api.services import Facts
 from zlayer.image.contract import Totals
+from zlayer.image.s3.standing import Standing
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +34,14 @@ def images(found: Totals) -> Iterator[Family]:
         "Bytes of images given back since the daemon started, by itself or by zlayer system prune.",
         one(found.reclaimed),
     )
+
+
+def s3(found: Standing) -> Iterator[Family]:
+    yield gauge(
+        "zlayer_s3_failing", "1 while the bucket of the S3 tier does not answer.", one(int(found.state == "failing"))
+    )
+    yield gauge("zlayer_s3_waiting_blobs", "Blobs that wait to go into the bucket.", one(found.waiting))
+    yield gauge("zlayer_s3_waiting_bytes", "Bytes of these blobs.", one(found.waiting_bytes))
 
 
 def disk(room: Room) -> Iterator[Family]:

@@ -90,7 +90,9 @@ async def _proxy(node_traffic: NodeTraffic | None, parts: _Parts) -> list[Family
 
 async def _stock(api: Services, parts: _Parts) -> list[Family]:
     totals = await parts.ask("images", api.agent.images.stock.totals)
-    return list(node.images(totals)) if totals is not None else []
+    if totals is None:
+        return []
+    return [*node.images(totals), *(node.s3(totals.s3) if totals.s3 is not None else ())]
 
 
 async def _disk(api: Services, parts: _Parts) -> list[Family]:

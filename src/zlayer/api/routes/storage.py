@@ -59,4 +59,6 @@ async def trust(api: Api, reference: Annotated[str, Query()]) -> Response:
 
 def _usage(found: Usage) -> dict[str, Any]:  # Any: a JSON object
     images = [{**asdict(one), "used_at": rfc3339(one.used_at)} for one in found.images]
-    return {**asdict(found), "images": images}
+    tiers = [found.s3] if found.s3 is not None else []
+    s3 = [{**asdict(one), "since": rfc3339(one.since) if one.since is not None else None} for one in tiers]
+    return {**asdict(found), "images": images, "s3": s3}

@@ -18,7 +18,7 @@ def bar(done: int, total: int, width: int = BAR) -> str:
 
 
 def blob(progress: PullProgress) -> str:
-    """One blob of a pull or push as a line; or how a mirror did."""
+    """One blob of a pull or push as a line; or how a mirror or S3 did."""
     name = _named(progress)
     if progress.phase in FINISHED:
         return f"{name}  {'already there' if progress.phase == 'exists' else progress.phase}"
@@ -29,7 +29,7 @@ def blob(progress: PullProgress) -> str:
 
 
 def _named(progress: PullProgress) -> str:
-    return progress.digest if progress.digest.startswith("mirror ") else short(progress.digest)
+    return progress.digest if progress.digest.startswith(("mirror ", "s3 ")) else short(progress.digest)
 
 
 def short(digest: str) -> str:
