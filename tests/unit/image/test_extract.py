@@ -185,6 +185,17 @@ def test_an_opaque_marker_works_before_and_after_its_siblings(ground: Ground) ->
     assert not (ground.target / ".wh..wh.aufs").exists()
 
 
+def test_whiteouts_below_an_opaque_directory_are_not_made(ground: Ground) -> None:
+    """overlayfs lists them where the directory is the only one of its name. Found beside umoci."""
+    tar = Tar().directory("d").whiteout("d/before").opaque("d").whiteout("d/after").directory("d/e").whiteout("d/e/x")
+    tar.whiteout("f").directory("f").whiteout("f/x").directory("g").whiteout("g/x")
+    ground.extract(tar)
+    assert sorted(str(path.relative_to(ground.target)) for path in ground.target.rglob("*")) == [
+        "d", "d/e", "f", "g", "g/x",
+    ]  # fmt: skip
+    assert stat.S_ISCHR((ground.target / "g/x").lstat().st_mode)
+
+
 def test_missing_parents_are_made_plain(ground: Ground) -> None:
     before = os.umask(0o077)
     try:
