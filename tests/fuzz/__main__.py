@@ -1,6 +1,6 @@
 """Coverage-guided fuzzing of what reads strangers' bytes: `make fuzz`, or `python tests/fuzz [TARGET...]`.
 
-    make fuzz                        every target of zlayer.testing.fuzz_targets, 600 seconds each, one after the other
+    make fuzz                       every target of zlayer.testing.fuzz_targets, 600 seconds each, one after the other
     make fuzz FUZZ=tar SECONDS=60   one of them, for a minute
 
 Needs root: layers hold owners and devices. What a run finds new is added to the corpus beside this file, which the
@@ -16,6 +16,8 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -31,14 +33,14 @@ def main() -> int:
     parser = argparse.ArgumentParser("fuzz", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("targets", nargs="*", metavar="TARGET", help=f"of {', '.join(NAMES)}; none: all")
     parser.add_argument("-s", "--seconds", type=int, default=600, help="for each target (600)")
-    parser.add_argument("--within", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--within", type=Path, help=argparse.SUPPRESS)
     given = parser.parse_args()
     names = given.targets or NAMES
     if strange := set(names) - set(NAMES):
         parser.error(f"no target {', '.join(sorted(strange))}: there are {', '.join(NAMES)}")
     _install()
     if given.within:
-        _fuzz(names[0], given.seconds)
+        _fuzz(names[0], given.seconds, given.within)
     failed = [name for name in names if not _run(name, given.seconds)]
     print(f"fuzz: findings in {', '.join(failed)}" if failed else "fuzz: no findings")
     return 1 if failed else 0
@@ -68,19 +70,32 @@ def _run(name: str, seconds: int) -> bool:
         if len(data) <= LONGEST[name]:
             (work / f"seed-{number:04}").write_bytes(data)
     began = time.monotonic()
-    done = subprocess.run([sys.executable, HERE, name, "--within", "-s", str(seconds)], check=False)
-    if done.returncode != 0:
-        return False
-    with tempfile.TemporaryDirectory(prefix="zl", dir="/dev/shm") as scratch:
-        inputs = [file.read_bytes() for file in sorted(work.iterdir())]
-        small = fuzz_seeds.minimised(inputs, targets(Path(scratch))[name])
+    with _scratch() as scratch:
+        argv = [sys.executable, str(HERE), name, "-s", str(seconds), "--within", str(scratch)]
+        if subprocess.run(argv, check=False).returncode != 0:
+            return False
+    inputs = [file.read_bytes() for file in sorted(work.iterdir())]
+    with _scratch() as scratch:
+        small = fuzz_seeds.minimised(inputs, targets(scratch)[name])
     fuzz_seeds.save(kept, small)
     took = time.monotonic() - began
     print(f"fuzz: {name}: {took:.0f} s, {len(inputs)} inputs, {len(small)} kept in {kept.stat().st_size} bytes")
     return True
 
 
-def _fuzz(name: str, seconds: int) -> None:
+@contextmanager
+def _scratch() -> Iterator[Path]:
+    """In memory; a fuzzer that is killed may leave trees in it that only ours removes."""
+    from zlayer.image.trees import remove_tree
+
+    place = Path(tempfile.mkdtemp(prefix="zl", dir="/dev/shm"))
+    try:
+        yield place
+    finally:
+        remove_tree(place)
+
+
+def _fuzz(name: str, seconds: int, scratch: Path) -> None:
     """Never returns: libFuzzer ends the process."""
     atheris: Any = importlib.import_module("atheris")  # Any: installed beside the environment, without types
     with atheris.instrument_imports(include=["zlayer.image", "zlayer.model.errors"]):
@@ -100,7 +115,6 @@ def _fuzz(name: str, seconds: int) -> None:
         f"-artifact_prefix={ROOM}/{name}-",
         "-print_final_stats=1",
     ]
-    scratch = Path(tempfile.mkdtemp(prefix="zl", dir="/dev/shm"))  # the parent of this process cannot know its end
     target = targets(scratch)[name]
     atheris.Setup(argv, target, **({"custom_mutator": change} if name in ("tar", "archive") else {}))
     atheris.Fuzz()
