@@ -51,9 +51,9 @@ class Bench:
 
     def _extract(self, raw: bytes) -> str:
         temporary = self._layers.begin()
-        extract_layer(io.BytesIO(raw), temporary)
+        unpacked = extract_layer(io.BytesIO(raw), temporary)
         diff_id = f"sha256:{hashlib.sha256(raw).hexdigest()}"
-        self._layers.commit(temporary, diff_id)
+        self._layers.commit(temporary, diff_id, unpacked.implied)
         return diff_id
 
 

@@ -36,12 +36,12 @@ TOLERANCE = 256 << 10
 """Bytes by which the file system may weigh more: blocks of directories that have grown stay theirs."""
 GIVEN_UP = 0.25
 """Part of the rounds in which nobody tries again: what was begun must go all the same."""
-PATIENCE = 60.0
+PATIENCE = 240.0
 NO_SPACE = ("space", "full")
 STAY = "trap 'exit 0' TERM; while :; do sleep 9 & wait $!; done"
 STRIKES = ("kill the daemon", "kill the worker", "fill the disk")
 
-pytestmark = [pytest.mark.root, pytest.mark.slow, pytest.mark.timeout(120 + 20 * ROUNDS)]
+pytestmark = [pytest.mark.root, pytest.mark.slow, pytest.mark.timeout(600 + 20 * ROUNDS)]
 
 
 @dataclass(frozen=True)
@@ -172,7 +172,7 @@ class Drill:
             self.site.kill()
             self._ended(command)
         self.said += f" after {delay:.3f} s: {command.returncode}"
-        self.site.start()
+        self.site.start(within=PATIENCE)
 
     def _orphaned(self, move: Move, delay: float) -> None:
         with self._going(move) as command:

@@ -24,10 +24,14 @@ _REFUSED = (errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR, errno.EISDIR, errno.
 
 @dataclass(frozen=True, slots=True)
 class LayerResult:
-    """`entries`: files, links, directories and whiteouts in the archive. `size`: bytes of file content."""
+    """`entries`: files, links, directories and whiteouts in the archive. `size`: bytes of file content.
+
+    `implied`: directories that are there because of what lies in them, and that no entry describes.
+    """
 
     entries: int
     size: int
+    implied: tuple[bytes, ...] = ()
 
 
 def extract_layer(stream: Stream, target: Path, *, limits: Limits | None = None, devices: bool = True) -> LayerResult:
@@ -51,6 +55,7 @@ class _Unpacker:
         self._directories = Directories(target)
         self._devices = devices
         self._whiteouts: list[bytes] = []
+        self._implied: list[bytes] = []
 
     def run(self) -> LayerResult:
         entries = 0
@@ -64,7 +69,7 @@ class _Unpacker:
                 self._finish_directory(path, described)
         finally:
             self._directories.close()
-        return LayerResult(entries, self._archive.size)
+        return LayerResult(entries, self._archive.size, tuple(self._implied))
 
     def _place(self, member: Member) -> None:
         try:
@@ -222,6 +227,7 @@ class _Unpacker:
         try:
             if described is None:
                 os.fchmod(descriptor, 0o755)
+                self._implied.append(path)
             else:
                 apply_to_descriptor(descriptor, described)
         except OSError as error:

@@ -1,7 +1,6 @@
 """Layers made at random, but so that every tool agrees what they mean; and a census of a tree, to compare by.
 
-Parents come before what is in them, and every directory has its own entry: what a tree looks like whose layers leave
-directories out is for each tool to say.
+Parents come before what is in them; only directories that a layer below has may have no entry.
 """
 
 from __future__ import annotations
@@ -30,6 +29,7 @@ _TIMES = (0, 1, 1_600_000_000, 1_700_000_000, 2**31 + 5)
 _TARGETS = ("a", "../b", "/etc/passwd", "../../../../escape", ".", "missing/x", "ä", "t" * 90)
 _DEVICES = ((1, 3), (5, 0), (7, 200), (4095, 1048575))
 _MOST = 24
+_LEFT_OUT = 0.3
 _USTAR = 80
 """Bytes of a path that fit a ustar header whatever they are, with a whiteout's prefix too."""
 
@@ -56,6 +56,8 @@ class _Layer:
         self._below = dict(grown.kinds) if whiteouts else {}
         self._mine: dict[str, bytes] = {}
         self._late: list[str] = []
+        self._left_out: set[str] = set()
+        """Directories of this layer without an entry."""
         self._buffer = io.BytesIO()
         self._tar = tarfile.open(  # noqa: SIM115 - closed by `write`
             fileobj=self._buffer, mode="w", format=FORMATS[form], encoding="utf-8", errors="surrogateescape"
@@ -132,9 +134,9 @@ class _Layer:
             self._put(marker, tarfile.REGTYPE)
 
     def _begun(self, path: str) -> bool:
-        """Whether the layer has something in that directory: umoci 0.4 changes times below an opaque marker that comes
-        late, for what it deletes there it deletes after it has set them."""
-        return any(one.startswith(f"{path}/") for one in self._mine)
+        """Whether a marker in that directory would come too late: umoci 0.4 changes times below it, for what it
+        deletes there it deletes after it has set them. Nor does anything say what an opaque one without an entry is."""
+        return path in self._left_out or any(one.startswith(f"{path}/") for one in self._mine)
 
     def _forget(self, path: str) -> None:
         for one in [one for one in self._below if one.startswith(f"{path}/")]:
@@ -159,7 +161,10 @@ class _Layer:
                 return False
             if one not in self._mine:
                 self._mine[one] = tarfile.DIRTYPE
-                self._put(one, tarfile.DIRTYPE)
+                if self._below.get(one) == tarfile.DIRTYPE and self._stands(one) and self._chance.random() < _LEFT_OUT:
+                    self._left_out.add(one)
+                else:
+                    self._put(one, tarfile.DIRTYPE)
         return True
 
     def _fits(self, path: str) -> bool:
