@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Iterable, Iterator, Sequence, Set
 from pathlib import Path
 
 from zlayer.image.copying import describe
@@ -22,11 +22,11 @@ Stacked = tuple[Path, Set[bytes]]
 """A layer's tree, and the directories in it that nothing describes."""
 
 
-def level(stack: Sequence[Stacked], rootfs: Path) -> None:
-    """Describe such directories of the mounted `rootfs` as layers below do. `stack`: base first. Raises OSError."""
+def level(found: Iterable[tuple[bytes, Path]], rootfs: Path) -> None:
+    """Describe these directories of the mounted `rootfs` as they are in the layer named with each. Raises OSError."""
     target = Directories(rootfs)
     try:
-        for path, layer in borrowed(stack):
+        for path, layer in found:
             source = Directories(layer)
             try:
                 below = source.open(path, make=False)
@@ -39,8 +39,11 @@ def level(stack: Sequence[Stacked], rootfs: Path) -> None:
 
 
 def borrowed(stack: Sequence[Stacked]) -> Iterator[tuple[bytes, Path]]:
-    """Directories that nothing describes where they are seen first, and the layer below that does. Inner ones first."""
-    for path in sorted({path for _, implied in stack for path in implied}, reverse=True):
+    """Directories that nothing describes where they are seen first, and the layer below that does. Inner ones first.
+
+    `stack`: base first. Looks at the layers once for each directory, so keep the answer. Raises OSError.
+    """
+    for path in sorted({path for _, implied in stack[1:] for path in implied}, reverse=True):
         undescribed = False
         for layer, implied in reversed(stack):
             found, ends = _look(layer, path)

@@ -14,7 +14,7 @@ import anyio
 import anyio.to_thread
 
 from zlayer.image.contract import Image, Mounted
-from zlayer.image.implied import level
+from zlayer.image.implied import borrowed, level
 from zlayer.image.layers import LayerStore
 from zlayer.image.mountapi import MountError, unmount
 from zlayer.image.overlay import Stack, mount_overlay
@@ -44,7 +44,8 @@ class OverlaySnapshots:
         self._containers = containers
         self._limiter = anyio.CapacityLimiter(_THREADS)
         self._opaque: dict[str, bool] = {}
-        self._implied: dict[str, frozenset[bytes]] = {}
+        self._borrowed: dict[tuple[str, ...], list[tuple[bytes, Path]]] = {}
+        """By an image's layers, which never change."""
         self._busy: dict[str, anyio.Lock] = {}
 
     async def mount(self, image: Image, key: str, directory: Path) -> Mounted:
@@ -81,12 +82,12 @@ class OverlaySnapshots:
 
     def _level(self, image: Image, mounted: Mounted) -> None:
         """Once in a container's life, before it runs: what it does to these directories later is its own."""
-        for diff_id in image.layers:
-            if diff_id not in self._implied:
-                self._implied[diff_id] = self._layers.implied(diff_id)
+        layers = tuple(image.layers)
+        if layers not in self._borrowed:
+            self._borrowed[layers] = list(borrowed([(self._layers.path(o), self._layers.implied(o)) for o in layers]))
         done = mounted.rootfs.with_name(LEVELLED)
-        if any(map(self._implied.__getitem__, image.layers)) and not done.exists():
-            level([(self._layers.path(one), self._implied[one]) for one in image.layers], mounted.rootfs)
+        if self._borrowed[layers] and not done.exists():
+            level(self._borrowed[layers], mounted.rootfs)
             done.touch()
 
     def _assemble(self, image: Image, mounted: Mounted, work: Path) -> None:

@@ -60,7 +60,7 @@ def test_a_root_that_leads_elsewhere_is_not_followed(tmp_path: Path) -> None:
     rootfs, outside = made(tmp_path / "rootfs"), made(tmp_path / "outside")
     (rootfs / "d").symlink_to(outside)
     with pytest.raises(Corrupt):
-        level([(base, frozenset()), (top, frozenset({b"d"}))], rootfs)
+        level(borrowed([(base, frozenset()), (top, frozenset({b"d"}))]), rootfs)
     assert outside.stat().st_mode & 0o777 != 0o711
 
 
