@@ -6,6 +6,7 @@ import hashlib
 import io
 import os
 import shutil
+import subprocess
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
@@ -92,3 +93,14 @@ def test_the_trial_leaves_nothing(tmp_path: Path, wanted: str) -> None:
     assert wanted in ("auto", choice.driver)
     assert choice.reason
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("wanted", ["auto", "overlay"])
+def test_a_full_disk_says_nothing_about_drivers(tmp_path: Path, wanted: str) -> None:
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "nr_inodes=3", "none", str(tmp_path)], check=True)
+    try:
+        choice = choose(tmp_path, wanted)
+        assert (choice.driver, list(tmp_path.iterdir())) == ("overlay", [])
+        assert "full" in choice.reason
+    finally:
+        unmount(tmp_path)
