@@ -1,8 +1,9 @@
 # The two commands to know: `make demo` and `make test`. Everything else serves people who change the code.
 PY := .venv/bin/python
 WORKERS ?= 4
+SECONDS ?= 600
 
-.PHONY: help setup demo demo-clean test check fix bench rig lock clean
+.PHONY: help setup demo demo-clean test check fix bench rig fuzz lock clean
 
 help:
 	@echo "make demo        set everything up, end with a deployment that answers HTTP"
@@ -12,6 +13,7 @@ help:
 	@echo "make fix         mend what can be mended mechanically"
 	@echo "make bench       the figures of the README, peers measured in the same run"
 	@echo "make rig         100 rolling updates and more under load: not one request lost"
+	@echo "make fuzz        ten minutes of coverage-guided fuzzing for each parser of strangers' bytes"
 	@echo "make lock        resolve the dependencies anew (needs uv)"
 
 setup:
@@ -42,9 +44,12 @@ bench: setup
 rig: setup
 	$(PY) rig $(RIG)
 
+fuzz: setup
+	$(PY) tests/fuzz --seconds $(SECONDS) $(FUZZ)
+
 lock:
 	uv pip compile -q --universal --generate-hashes --python-version 3.11 --no-header \
 		pyproject.toml --group dev -o requirements.lock
 
 clean:
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis dist
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .fuzz dist

@@ -6,6 +6,7 @@ import hashlib
 import io
 import os
 import shutil
+import subprocess
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
@@ -51,9 +52,9 @@ class Bench:
 
     def _extract(self, raw: bytes) -> str:
         temporary = self._layers.begin()
-        extract_layer(io.BytesIO(raw), temporary)
+        unpacked = extract_layer(io.BytesIO(raw), temporary)
         diff_id = f"sha256:{hashlib.sha256(raw).hexdigest()}"
-        self._layers.commit(temporary, diff_id)
+        self._layers.commit(temporary, diff_id, unpacked.implied)
         return diff_id
 
 
@@ -92,3 +93,14 @@ def test_the_trial_leaves_nothing(tmp_path: Path, wanted: str) -> None:
     assert wanted in ("auto", choice.driver)
     assert choice.reason
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("wanted", ["auto", "overlay"])
+def test_a_full_disk_says_nothing_about_drivers(tmp_path: Path, wanted: str) -> None:
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "nr_inodes=3", "none", str(tmp_path)], check=True)
+    try:
+        choice = choose(tmp_path, wanted)
+        assert (choice.driver, list(tmp_path.iterdir())) == ("overlay", [])
+        assert "full" in choice.reason
+    finally:
+        unmount(tmp_path)

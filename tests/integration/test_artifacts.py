@@ -104,6 +104,7 @@ async def test_bad_types_and_hostile_lists(tmp_path: Path) -> None:
             with pytest.raises(Invalid):
                 await attach(images, name, b"x", kind)
         registry.referrers[MADE.digest] = [{"digest": "../../x", "size": 1}, {"digest": 5}, {"size": True}]
+        registry.referrers[MADE.digest] += [{"digest": MADE.digest, "size": 1, "annotations": {"half": "\ud800"}}]
         with pytest.raises(Corrupt, match="goes on with its list elsewhere"):
             await images.artifacts.referrers(name)
         registry.page = 10

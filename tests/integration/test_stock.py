@@ -106,6 +106,17 @@ async def test_what_a_dead_daemon_left_is_found(registry: Registry, images: Loca
     assert list((tmp_path / "data" / "layers").glob("[!.]*")) == []
 
 
+async def test_half_a_download_is_counted_and_given_back(images: LocalImages, tmp_path: Path) -> None:
+    partial = tmp_path / "data" / "blobs" / "partial" / ("5" * 64)
+    partial.parent.mkdir(parents=True)
+    partial.write_bytes(bytes(300_000))
+    usage = await images.stock.usage([])
+    assert usage.blobs == usage.reclaimable == partial.stat().st_blocks * 512
+    [piece] = await images.stock.reclaim([], Want())
+    assert (piece.kind, piece.name, piece.size) == ("orphan", f"sha256:{'5' * 64}", usage.blobs)
+    assert not partial.exists()
+
+
 async def test_how_an_image_came_to_be(registry: Registry, images: LocalImages) -> None:
     one = await images.pull(push(registry.target, "one", "1", made("one")))
     history = await images.stock.history(one.reference)

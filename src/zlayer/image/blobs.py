@@ -72,6 +72,14 @@ class BlobStore:
                 path.unlink()
         return freed
 
+    def taken(self, digest: str) -> int:
+        """Bytes on disk of a blob and of what there is of its partial."""
+        total = 0
+        for path in (self.path(digest), self._partial(digest)):
+            with contextlib.suppress(FileNotFoundError):
+                total += path.stat().st_blocks * 512
+        return total
+
     def list(self) -> Iterator[str]:
         """Digests of the blobs that are here whole, in no order."""
         for algorithm in ("sha256", "sha512"):

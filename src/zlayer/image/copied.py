@@ -32,21 +32,24 @@ class CopySnapshots(OverlaySnapshots):
 
     def _mount(self, image: Image, key: str, directory: Path) -> Mounted:
         mounted = Mounted(key, directory / "rootfs", directory / "tree")
-        if is_mount_point(mounted.rootfs):
-            return mounted
         try:
-            mounted.rootfs.mkdir(parents=True, exist_ok=True)
-            if mounted.upper.is_dir() and mounted.upper.samefile(mounted.rootfs):
-                return mounted
-            if not mounted.upper.is_dir():
-                self._fill(image, mounted.upper, directory / "work")
-            bind(mounted.upper, mounted.rootfs)
+            if not is_mount_point(mounted.rootfs):
+                self._bind(image, mounted, directory / "work")
+            self._level(image, mounted)
         except MountError as error:
             raise unmakeable(error, directory) from error
         except OSError as error:
             remove_tree(directory / "work")
             raise unmakeable(error, directory) from error
         return mounted
+
+    def _bind(self, image: Image, mounted: Mounted, work: Path) -> None:
+        mounted.rootfs.mkdir(parents=True, exist_ok=True)
+        if mounted.upper.is_dir() and mounted.upper.samefile(mounted.rootfs):
+            return
+        if not mounted.upper.is_dir():
+            self._fill(image, mounted.upper, work)
+        bind(mounted.upper, mounted.rootfs)
 
     def _fill(self, image: Image, upper: Path, work: Path) -> None:
         for _ in range(_TRIES):

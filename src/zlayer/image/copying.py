@@ -144,6 +144,11 @@ def _describe(source: bytes, target: bytes, status: os.stat_result) -> None:
     os.utime(target, ns=(status.st_atime_ns, status.st_mtime_ns), follow_symlinks=False)
 
 
+def describe(source: int, target: int) -> None:
+    """Give the open directory `target` owner, mode, times and xattrs of the open directory `source`. Raises OSError."""
+    _describe(_proc(source), _proc(target), os.fstat(source))
+
+
 def _proc(directory: int, name: bytes = b".") -> bytes:
     return b"/proc/self/fd/%d/%s" % (directory, name)
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from zlayer.image import tar_header as tar
-from zlayer.image.extract_meta import OPAQUE, apply_to_descriptor, apply_to_name
-from zlayer.image.extract_paths import WHITEOUT, Directories, clean_path, is_directory, is_whiteout
+from zlayer.image.extract_meta import apply_to_descriptor, apply_to_name
+from zlayer.image.extract_paths import WHITEOUT, Directories, clean_path, is_directory, is_opaque, is_whiteout
 from zlayer.image.tar_reader import Archive, Limits, Member, shown
 from zlayer.image.tar_source import Stream
 from zlayer.image.trees import remove_at
@@ -24,10 +24,14 @@ _REFUSED = (errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR, errno.EISDIR, errno.
 
 @dataclass(frozen=True, slots=True)
 class LayerResult:
-    """`entries`: files, links, directories and whiteouts in the archive. `size`: bytes of file content."""
+    """`entries`: files, links, directories and whiteouts in the archive. `size`: bytes of file content.
+
+    `implied`: directories that are there because of what lies in them, and that no entry describes.
+    """
 
     entries: int
     size: int
+    implied: tuple[bytes, ...] = ()
 
 
 def extract_layer(stream: Stream, target: Path, *, limits: Limits | None = None, devices: bool = True) -> LayerResult:
@@ -50,6 +54,8 @@ class _Unpacker:
         self._archive = archive
         self._directories = Directories(target)
         self._devices = devices
+        self._whiteouts: list[bytes] = []
+        self._implied: list[bytes] = []
 
     def run(self) -> LayerResult:
         entries = 0
@@ -57,11 +63,13 @@ class _Unpacker:
             for member in self._archive.members():
                 entries += 1
                 self._place(member)
+            for path in self._whiteouts if self._directories.hiding else ():
+                self._drop_idle(path)
             for path, described in self._directories.made.items():
                 self._finish_directory(path, described)
         finally:
             self._directories.close()
-        return LayerResult(entries, self._archive.size)
+        return LayerResult(entries, self._archive.size, tuple(self._implied))
 
     def _place(self, member: Member) -> None:
         try:
@@ -174,7 +182,7 @@ class _Unpacker:
         *parents, name = path.split(b"/")
         if name.startswith(b".wh..wh.") or any(part.startswith(b".wh..wh.") for part in parents):
             if name == b".wh..wh..opq":
-                os.setxattr(self._directories.open(b"/".join(parents)), *OPAQUE)
+                self._directories.hide(b"/".join(parents))
             return True
         if any(part.startswith(WHITEOUT) for part in parents):
             raise Corrupt(f"{shown(path)} lies below a whiteout", hint=_HINT)
@@ -186,11 +194,28 @@ class _Unpacker:
         parent = self._directories.open(b"/".join(parents))
         try:
             os.mknod(hidden, 0o020000, 0, dir_fd=parent)
+            self._whiteouts.append(b"/".join([*parents, hidden]))
         except FileExistsError:
             # The real one wins over its whiteout; a real directory still hides what lower layers have in it.
             if is_directory(parent, hidden):
-                os.setxattr(self._directories.open(b"/".join([*parents, hidden])), *OPAQUE)
+                self._directories.hide(b"/".join([*parents, hidden]))
         return True
+
+    def _drop_idle(self, path: bytes) -> None:
+        """Delete a whiteout below an opaque directory: it hides nothing more, and where overlayfs has only one layer
+        to show, it lists whiteouts as names that nobody can open."""
+        *parents, name = path.split(b"/")
+        try:
+            above = [
+                self._directories.open(b"/".join(parents[:count]), make=False) for count in range(len(parents) + 1)
+            ]
+            if any(map(is_opaque, above)) and is_whiteout(above[-1], name):
+                os.unlink(name, dir_fd=above[-1])
+            self._directories.trim()
+        except (FileNotFoundError, Corrupt):
+            return  # replaced by a later member
+        except OSError as error:
+            raise _translated(error, None) from error
 
     def _finish_directory(self, path: bytes, described: Member | None) -> None:
         """Metadata goes on when nothing more is made inside: a setgid directory would pass its group on."""
@@ -202,6 +227,7 @@ class _Unpacker:
         try:
             if described is None:
                 os.fchmod(descriptor, 0o755)
+                self._implied.append(path)
             else:
                 apply_to_descriptor(descriptor, described)
         except OSError as error:

@@ -45,6 +45,8 @@ class Directories:
         self._root = os.open(root, _FLAGS)
         self._open: dict[bytes, int] = {}
         self.made: dict[bytes, Member | None] = {}
+        self.hiding = False
+        """Whether some directory was made opaque."""
 
     def close(self) -> None:
         self._close(list(self._open))
@@ -75,11 +77,16 @@ class Directories:
         self._close([known for known in self._open if known == path or known.startswith(below)])
 
     def make(self, parent: int, name: bytes, path: bytes, *, opaque: bool = False) -> None:
-        """Make the directory `path`; `opaque` hides what lower layers have there."""
+        """Make the directory `path`; if `opaque`, hide at once what lower layers have there."""
         os.mkdir(name, 0o755, dir_fd=parent)
         self.made[path] = None
         if opaque:
-            os.setxattr(self.open(path), *OPAQUE)
+            self.hide(path)
+
+    def hide(self, path: bytes) -> None:
+        """Make the directory opaque: what lower layers have in it is not seen."""
+        os.setxattr(self.open(path), *OPAQUE)
+        self.hiding = True
 
     def _enter(self, parent: int, name: bytes, path: bytes, *, make: bool) -> int:
         try:
@@ -108,6 +115,16 @@ def is_whiteout(parent: int, name: bytes) -> bool:
     """A character device 0/0: what overlayfs takes for "deleted here"."""
     status = os.stat(name, dir_fd=parent, follow_symlinks=False)
     return stat.S_ISCHR(status.st_mode) and status.st_rdev == 0
+
+
+def is_opaque(directory: int) -> bool:
+    """Whether an open directory hides what lower layers have in it."""
+    try:
+        return os.getxattr(directory, OPAQUE[0]) == OPAQUE[1]
+    except OSError as error:
+        if error.errno in (errno.ENODATA, errno.ENOTSUP):
+            return False
+        raise
 
 
 def is_directory(parent: int, name: bytes) -> bool:

@@ -7,7 +7,7 @@ import json
 import os
 import re
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -50,17 +50,28 @@ class LayerStore:
             return "it is missing"
         return layer_seal.fault(self._home(diff_id) / SEAL, self.path(diff_id))
 
+    def implied(self, diff_id: str) -> frozenset[bytes]:
+        """What `commit` was told; of a layer that is not here, or from before that was asked, none."""
+        try:
+            known = json.loads((self._home(diff_id) / SEAL).read_bytes()).get("implied", [])
+        except (OSError, ValueError, AttributeError):
+            return frozenset()
+        return frozenset(os.fsencode(path) for path in known)
+
     def begin(self) -> Path:
         """A fresh, empty directory to extract into: end it with `commit` or `discard`."""
         return self._fresh("tmp")
 
-    def commit(self, temporary: Path, diff_id: str) -> Path:
-        """Make `temporary` the layer `diff_id`, durably, with its seal. Theirs stays if someone was first."""
+    def commit(self, temporary: Path, diff_id: str, implied: Sequence[bytes] = ()) -> Path:
+        """Make `temporary` the layer `diff_id`, durably, with its seal. Theirs stays if someone was first.
+
+        `implied`: directories that no entry of its archive describes.
+        """
         home = self._home(diff_id)
         final = home / "diff"
         note = self.root / f".tmp-{os.getpid()}-{secrets.token_hex(6)}"
         try:
-            sealed = json.dumps(layer_seal.seal(temporary)).encode()
+            sealed = json.dumps({**layer_seal.seal(temporary), "implied": list(map(os.fsdecode, implied))}).encode()
             for turn in range(16):
                 try:
                     if not final.is_dir():

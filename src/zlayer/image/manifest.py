@@ -136,7 +136,18 @@ def _document(body: bytes, what: str) -> Json:
         raise _corrupt(what, "it is not a JSON object")
     if _deeper(document, MAX_DEPTH):
         raise _corrupt(what, f"it is nested deeper than {MAX_DEPTH} levels")
+    if not is_unicode(document):
+        raise _corrupt(what, "it holds half of a surrogate pair, which is no Unicode text")
     return document
+
+
+def is_unicode(document: Any) -> bool:  # Any: JSON
+    """Whether all its texts can be written as UTF-8. JSON's `\\ud800` alone cannot: nobody could be sent it."""
+    try:
+        json.dumps(document, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _deeper(document: Any, limit: int) -> bool:  # Any: JSON

@@ -115,14 +115,14 @@ class _LayerJob:
         temporary = self._shop.layers.begin()
         try:
             inflated = Inflated(download)
-            extract_layer(inflated, temporary)
+            unpacked = extract_layer(inflated, temporary)
             download.drain()  # bytes after the last frame count for the digest too
             if inflated.diff_id != self._diff_id:
                 raise Corrupt(
                     f"layer {self._blob.digest} unpacks to {inflated.diff_id}, its image says {self._diff_id}",
                     hint="push the image again",
                 )
-            self._shop.layers.commit(temporary, self._diff_id)
+            self._shop.layers.commit(temporary, self._diff_id, unpacked.implied)
             self._commit()
         except Corrupt:
             self._shop.layers.discard(temporary)

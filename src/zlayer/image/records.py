@@ -49,7 +49,12 @@ class Records:
     _records: dict[tuple[str, str], Record] = field(default_factory=dict)
 
     def load(self) -> None:
-        """Read the disk. A file that is no readable record is left alone: the image is not shown, and pulled anew."""
+        """Read the disk. A file that is no readable record is left alone: the image is not shown, and pulled anew.
+
+        What a daemon that was killed had half-written goes.
+        """
+        for half in (self.root / "tmp").glob("*"):
+            half.unlink(missing_ok=True)
         for file in sorted(self.root.glob("*.json")):
             try:
                 record = _record(json.loads(file.read_bytes()))

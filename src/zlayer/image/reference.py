@@ -55,13 +55,14 @@ class Reference:
 
     @property
     def familiar(self) -> str:
-        """The short form people type: `redis:7` for `docker.io/library/redis:7`."""
+        """The short form people type: `redis:7` for `docker.io/library/redis:7`. It is read as the same reference."""
         text = str(self)
         if self.domain != DOCKER_HUB:
             return text
-        text = text.removeprefix(f"{DOCKER_HUB}/")
         rest = self.path.removeprefix("library/")
-        return text if "/" in rest else text.removeprefix("library/")
+        if "/" not in rest:
+            return text.removeprefix(f"{DOCKER_HUB}/library/")
+        return text if _is_domain(self.path.partition("/")[0]) else text.removeprefix(f"{DOCKER_HUB}/")
 
 
 def is_digest(text: str) -> bool:
@@ -108,15 +109,19 @@ def _lowered(text: str, path: str) -> str:
 
 
 def _split(text: str, default_registry: str) -> tuple[str, str]:
-    """Domain and the rest. A first part with a dot, colon or upper-case letter is a domain; so is `localhost`."""
+    """Domain and the rest."""
     first, slash, rest = text.partition("/")
-    explicit = bool(slash) and (first == "localhost" or "." in first or ":" in first or first != first.lower())
-    domain, remainder = (first, rest) if explicit else (default_registry, text)
+    domain, remainder = (first, rest) if slash and _is_domain(first) else (default_registry, text)
     if domain in ("index.docker.io", "registry-1.docker.io"):
         domain = DOCKER_HUB
     if domain == DOCKER_HUB and "/" not in remainder:
         remainder = f"library/{remainder}"
     return domain, remainder
+
+
+def _is_domain(first: str) -> bool:
+    """Of the parts of a name: one with a dot, colon or upper-case letter is a domain; so is `localhost`."""
+    return first == "localhost" or "." in first or ":" in first or first != first.lower()
 
 
 def _invalid(text: str, fault: str, *, hint: str = _FORM) -> Invalid:

@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import quote, urljoin, urlsplit
 
 from zlayer.image.artifact_contract import Referrer
-from zlayer.image.manifest import INDEXES
+from zlayer.image.manifest import INDEXES, is_unicode
 from zlayer.image.reference import is_digest
 from zlayer.image.registry import MAX_MANIFEST, Registry
 from zlayer.image.registry_push import push_manifest
@@ -104,6 +104,8 @@ def _entries(body: bytes) -> Iterator[Json]:
 def _referrer(raw: Json, subject: str) -> Referrer | None:
     digest, size, notes = raw.get("digest"), raw.get("size"), raw.get("annotations")
     if not isinstance(digest, str) or not is_digest(digest) or not isinstance(size, int) or isinstance(size, bool):
+        return None
+    if not is_unicode(raw):
         return None
     kept = {k: v for k, v in notes.items() if isinstance(v, str)} if isinstance(notes, dict) else {}
     kind, media_type = raw.get("artifactType"), raw.get("mediaType")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 from collections.abc import Callable, Mapping
@@ -17,7 +18,7 @@ from zlayer.image.mountapi import unmount
 from zlayer.image.overlay import Stack, mount_overlay
 from zlayer.image.snapshots import OverlaySnapshots
 from zlayer.image.trees import remove_tree
-from zlayer.model.errors import Unavailable
+from zlayer.model.errors import Exhausted, Unavailable
 
 DRIVERS = ("auto", "overlay", "fuse-overlayfs", "copy")
 _MAKE: Mapping[str, Callable[[LayerStore, Path], Snapshots]] = {
@@ -41,14 +42,18 @@ class Choice:
 def choose(directory: Path, wanted: str = "auto") -> Choice:
     """The first of overlay, fuse-overlayfs and copy that works on `directory`'s file system; `wanted` alone if named.
 
-    Mounts, writes, renames a directory and deletes in a directory of its own that is gone afterwards. `Unavailable`
-    when the named one does not work.
+    Mounts, writes, renames a directory and deletes in a directory of its own that is gone afterwards. On a full disk,
+    which says nothing about a driver, it is the first: a daemon must not copy whole trees for having started there.
+    `Unavailable` when the named one does not work.
     """
     refused: list[str] = []
     for driver, mount in (("overlay", _mount_overlay), ("fuse-overlayfs", _mount_fuse)):
         if wanted not in ("auto", driver):
             continue
-        why = _try(directory, mount)
+        try:
+            why = _try(directory, mount)
+        except Exhausted:
+            return Choice(driver, "taken untried, for the disk is full")
         if not why:
             reason = "named by the configuration" if wanted != "auto" else "; ".join(refused) or "it works here"
             return Choice(driver, reason)
@@ -63,7 +68,7 @@ Mount = Callable[[list[Path], Path, Path, Path], None]
 
 
 def _try(directory: Path, mount: Mount) -> str:
-    """Why it does not work; empty when it does."""
+    """Why it does not work; empty when it does. `Exhausted` when the disk is too full to tell."""
     trial = directory / f".rootfs-trial-{os.getpid()}-{secrets.token_hex(4)}"
     lower, upper, work, target = (trial / name for name in ("lower", "upper", "work", "rootfs"))
     try:
@@ -79,6 +84,8 @@ def _try(directory: Path, mount: Mount) -> str:
         if (target / "file").exists() or not (lower / "file").exists() or not (target / "moved").is_dir():
             return "what was written is not what is read"
     except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise Exhausted(f"no space to try {trial}", hint="Free disk space.") from error
         return error.strerror or str(error)
     finally:
         _clear(trial, target)

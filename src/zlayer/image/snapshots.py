@@ -14,6 +14,7 @@ import anyio
 import anyio.to_thread
 
 from zlayer.image.contract import Image, Mounted
+from zlayer.image.implied import borrowed, level
 from zlayer.image.layers import LayerStore
 from zlayer.image.mountapi import MountError, unmount
 from zlayer.image.overlay import Stack, mount_overlay
@@ -24,6 +25,8 @@ _THREADS = 4
 _OCTAL = re.compile(rb"\\([0-7]{3})")
 _ROOTFS = re.compile(rb"[^/]+/rootfs")
 _LAYER_LIMIT = 500
+LEVELLED = "levelled"
+"""A file beside the rootfs: its directories that no entry describes were described."""
 OPEN_FILES = "Raise the daemon's limit of open files (ulimit -Hn, LimitNOFILE)."
 
 T = TypeVar("T")
@@ -41,6 +44,8 @@ class OverlaySnapshots:
         self._containers = containers
         self._limiter = anyio.CapacityLimiter(_THREADS)
         self._opaque: dict[str, bool] = {}
+        self._borrowed: dict[tuple[str, ...], list[tuple[bytes, Path]]] = {}
+        """By an image's layers, which never change."""
         self._busy: dict[str, anyio.Lock] = {}
 
     async def mount(self, image: Image, key: str, directory: Path) -> Mounted:
@@ -65,15 +70,25 @@ class OverlaySnapshots:
 
     def _mount(self, image: Image, key: str, directory: Path) -> Mounted:
         mounted = Mounted(key, directory / "rootfs", directory / "upper")
-        if is_mount_point(mounted.rootfs):
-            return mounted
         try:
-            self._assemble(image, mounted, directory / "work")
+            if not is_mount_point(mounted.rootfs):
+                self._assemble(image, mounted, directory / "work")
+            self._level(image, mounted)
         except MountError as error:
             raise _refused(error, image, directory) from error
         except OSError as error:
             raise unmakeable(error, directory) from error
         return mounted
+
+    def _level(self, image: Image, mounted: Mounted) -> None:
+        """Once in a container's life, before it runs: what it does to these directories later is its own."""
+        layers = tuple(image.layers)
+        if layers not in self._borrowed:
+            self._borrowed[layers] = list(borrowed([(self._layers.path(o), self._layers.implied(o)) for o in layers]))
+        done = mounted.rootfs.with_name(LEVELLED)
+        if self._borrowed[layers] and not done.exists():
+            level(self._borrowed[layers], mounted.rootfs)
+            done.touch()
 
     def _assemble(self, image: Image, mounted: Mounted, work: Path) -> None:
         with ExitStack() as open_files:
@@ -112,7 +127,7 @@ class OverlaySnapshots:
             while unmount(rootfs):
                 pass
             if discard:
-                for name in ("rootfs", "work", "upper", "empty", "tree"):
+                for name in ("rootfs", "work", "upper", "empty", "tree", LEVELLED):
                     remove_tree(directory / name)
         except OSError as error:
             raise Failed(

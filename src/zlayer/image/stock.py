@@ -137,7 +137,9 @@ class Stock:
         return sizes
 
     def _blob_sizes(self) -> dict[str, int]:
-        return {digest: _file_size(self._stores.blobs.path(digest)) for digest in self._stores.blobs.list()}
+        """Those that are here whole, and those that have begun to arrive."""
+        blobs = self._stores.blobs
+        return {digest: blobs.taken(digest) for digest in {*blobs.list(), *blobs.partials()}}
 
     def _held(self, record: Record, in_use: Collection[str]) -> Held:
         image = record.image
@@ -219,10 +221,3 @@ def tree_size(root: Path) -> int:
         except OSError:
             continue
     return total
-
-
-def _file_size(path: Path) -> int:
-    try:
-        return path.stat().st_blocks * 512
-    except OSError:
-        return 0

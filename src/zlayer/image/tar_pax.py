@@ -59,15 +59,20 @@ def apply_records(header: Header, records: Mapping[bytes, bytes]) -> PaxValues:
     )
     time = records.get(b"mtime")
     xattrs = tuple((key[len(XATTR) :], value) for key, value in records.items() if key.startswith(XATTR))
+    for key, _ in xattrs:
+        checked_name(key, "xattr")
     return PaxValues(changed, _nanoseconds(time) if time else header.mtime * _NANO, xattrs)
 
 
-def _name(value: bytes | None, otherwise: bytes, what: str) -> bytes:
-    if not value:
-        return otherwise
+def checked_name(value: bytes, what: str) -> bytes:
+    """Itself. `Corrupt` when it holds a NUL, which no system call takes in a name."""
     if b"\0" in value:
         raise Corrupt(f"pax {what} holds a NUL byte: {value[:80]!r}", hint=_HINT)
     return value
+
+
+def _name(value: bytes | None, otherwise: bytes, what: str) -> bytes:
+    return checked_name(value, what) if value else otherwise
 
 
 def _decimal(value: bytes, key: bytes) -> int:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from zlayer.image import tar_header as tar
 from zlayer.image import tar_sparse
 from zlayer.image.tar_header import BLOCK, Header
-from zlayer.image.tar_pax import apply_records, check_global, parse_records
+from zlayer.image.tar_pax import apply_records, check_global, checked_name, parse_records
 from zlayer.image.tar_source import Source, Stream
 from zlayer.model.errors import Corrupt, Exhausted
 
@@ -157,7 +157,8 @@ class Archive:
                 hint="Split it into several layers, if it is no archive bomb.",
             )
         if sparse is not None:
-            header = header._replace(kind=tar.REGULAR, name=tar_sparse.real_name(records) or header.name)
+            name = checked_name(tar_sparse.real_name(records) or header.name, "sparse name")
+            header = header._replace(kind=tar.REGULAR, name=name)
         return Member(header, values.mtime, values.xattrs, size, sparse)
 
     def _sparse(self, block: bytes, header: Header, records: list[tuple[bytes, bytes]]) -> tar_sparse.Sparse | None:

@@ -107,6 +107,18 @@ def _apt_sources() -> list[Path]:
     return sources
 
 
+def archive_of_packages(packages: Sequence[str], archive: Path) -> None:
+    """A root file system as mmdebstrap writes it, in a tar: the packages unpacked, nothing set up.
+
+    Errors: `Unsupported` where it cannot be made, `Failed` when it is not.
+    """
+    _check_machine()
+    options = ["--mode=root", "--variant=extract", "--format=tar", "--quiet", f"--include={','.join(packages)}"]
+    settings = sorted(Path("/etc/apt/apt.conf.d").glob("*"))
+    options += [f"--aptopt={path}" for path in settings if "Acquire::" in path.read_text()]
+    _run(["mmdebstrap", *options, _suite(), str(archive), *map(str, _apt_sources())])
+
+
 def _bootstrap(tree: Path, sources: Sequence[Path]) -> Path:
     options = [f"--dpkgopt=path-exclude={pattern}" for pattern in _LEFT_OUT]
     options.append("--dpkgopt=path-include=/usr/share/doc/*/copyright")

@@ -180,6 +180,8 @@ def _extended(_outside: bytes) -> Iterator[Hostile]:
     yield _corrupt("a size for all members", pax([(b"size", b"0")], b"g") + member(b"a"), "global")
     yield _corrupt("a pax header of 1 GiB", header(b"p", b"x", size=1 << 30), "longer than allowed")
     yield _corrupt("a long name of 1 GiB", header(b"p", b"L", size=1 << 30), "longer than allowed")
+    nul = (b"SCHILY.xattr.user.a\0b", b"x")
+    yield _corrupt("NUL in the name of an xattr", pax([nul]) + member(b"a"), "NUL")
     bad_acl = (b"SCHILY.xattr.system.posix_acl_access", b"\2\0\0\0nonsense")
     yield _corrupt("an ACL that is none", pax([bad_acl]) + member(b"a"), "not valid")
 
@@ -196,6 +198,8 @@ def _sparse(_outside: bytes) -> Iterator[Hostile]:
     yield Hostile("a sparse bomb", form_01(b"0,10", b"9" * 17) + END, "exhausted", "more than")
     inline = [(b"GNU.sparse.major", b"1"), (b"GNU.sparse.minor", b"0"), (b"GNU.sparse.realsize", b"9")]
     yield _corrupt("a sparse map longer than its member", pax(inline) + member(b"a", b"9\n"), "within its map")
+    named = [(b"GNU.sparse.map", b"0,1"), (b"GNU.sparse.size", b"1"), (b"GNU.sparse.name", b"a\0b")]
+    yield _corrupt("NUL in the name of a sparse file", pax(named) + member(b"a", b"x"), "NUL")
     yield _corrupt("an endless sparse number", pax(inline) + member(b"a", b"1" * 2000), "no list of numbers")
     yield _corrupt("a sparse map of a billion pieces", pax(inline) + member(b"a", padded(b"999999999\n")), "pieces")
 

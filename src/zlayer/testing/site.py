@@ -79,14 +79,16 @@ class Site:
             )
         return done
 
-    def start(self) -> None:
+    def start(self, within: float = 60) -> None:
         """Our own child, so that it can be killed and reaped by the test."""
         log = (self.root / "serve.log").open("ab")
         self.daemon = subprocess.Popen(
             self.argv("serve"), env=self.environ, cwd=self.root, stdout=log, stderr=log, stdin=subprocess.DEVNULL
         )
         log.close()
-        self.until(lambda: self.cli("status", "--format", "json", check=False).returncode == 0, "the daemon answers")
+        self.until(
+            lambda: self.cli("status", "--format", "json", check=False).returncode == 0, "the daemon answers", within
+        )
         self.until(lambda: any(name.startswith(f"zl{self.paths.id}-") for _, name in socket.if_nameindex()), "a bridge")
 
     def kill(self) -> None:

@@ -8,6 +8,7 @@ import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -185,6 +186,17 @@ def test_an_opaque_marker_works_before_and_after_its_siblings(ground: Ground) ->
     assert not (ground.target / ".wh..wh.aufs").exists()
 
 
+def test_whiteouts_below_an_opaque_directory_are_not_made(ground: Ground) -> None:
+    """overlayfs lists them where the directory is the only one of its name. Found beside umoci."""
+    tar = Tar().directory("d").whiteout("d/before").opaque("d").whiteout("d/after").directory("d/e").whiteout("d/e/x")
+    tar.whiteout("f").directory("f").whiteout("f/x").directory("g").whiteout("g/x")
+    ground.extract(tar)
+    assert sorted(str(path.relative_to(ground.target)) for path in ground.target.rglob("*")) == [
+        "d", "d/e", "f", "g", "g/x",
+    ]  # fmt: skip
+    assert stat.S_ISCHR((ground.target / "g/x").lstat().st_mode)
+
+
 def test_missing_parents_are_made_plain(ground: Ground) -> None:
     before = os.umask(0o077)
     try:
@@ -193,6 +205,11 @@ def test_missing_parents_are_made_plain(ground: Ground) -> None:
         os.umask(before)
     for name in ("a", "a/b"):
         assert stat.S_IMODE((ground.target / name).stat().st_mode) == 0o755
+
+
+def test_what_no_entry_describes_is_told(ground: Ground) -> None:
+    tar = Tar().file("a/b/c", b"x").directory("a").file("d/e").file("d", b"a file now").file("./g/h")
+    assert sorted(ground.extract(tar).implied) == [b"a/b", b"g"]
 
 
 def test_absolute_names_are_below_the_root(ground: Ground) -> None:
@@ -205,7 +222,9 @@ def test_many_directories_do_not_exhaust_the_files(ground: Ground) -> None:
     tar = Tar()
     for number in range(1500):
         tar.file(f"d{number}/e/f", b"x")
-    assert ground.extract(tar) == LayerResult(1500, 1500)
+    result = ground.extract(tar)
+    assert replace(result, implied=()) == LayerResult(1500, 1500)
+    assert len(result.implied) == 3000
     assert len(list(ground.target.glob("d*/e/f"))) == 1500
 
 

@@ -43,6 +43,7 @@ def test_the_registrys_type_and_the_shape_help_out() -> None:
     "body",
     [
         b"", b"{", b"[]", b"null", b"\xff", b"[" * 100_000, b'{"a":' * 70 + b"1" + b"}" * 70,
+        manifest(annotations={"half": "\ud800"}), manifest(config={**CONFIG, "mediaType": "\udfff"}),
         manifest(mediaType=5), manifest(layers={}), manifest(layers=[5]), manifest(config=None),
         manifest(layers=[{**LAYER, "digest": "sha256:zz"}]), manifest(layers=[{**LAYER, "digest": 5}]),
         manifest(layers=[{**LAYER, "size": -1}]), manifest(layers=[{**LAYER, "size": "7"}]),
@@ -54,6 +55,12 @@ def test_malformed(body: bytes) -> None:
     with pytest.raises(Corrupt) as caught:
         read_manifest(body, OCI if b"manifests" not in body else OCI_INDEX, "team/app:1")
     assert "team/app:1" in caught.value.message
+
+
+def test_a_label_that_is_no_unicode_ends_the_image_and_not_the_daemons_answer() -> None:
+    body = json.dumps({"rootfs": {"diff_ids": []}, "config": {"Labels": {"half": "\ud800"}}}).encode()
+    with pytest.raises(Corrupt, match="surrogate"):
+        read_config(body, 0, "x")
 
 
 @pytest.mark.parametrize(

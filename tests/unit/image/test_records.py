@@ -106,3 +106,13 @@ def test_a_config_of_a_stranger() -> None:
     )
     assert image_config(bad) == ImageConfig()
     assert image_config({"Cmd": "echo hi", "WorkingDir": ""}).cmd == ("/bin/sh", "-c", "echo hi")
+
+
+def test_what_was_half_written_goes_at_the_next_start(records: Records) -> None:
+    records.put(RECORD)
+    half = records.root / "tmp" / "4242-abcdef"
+    half.write_bytes(b"{")
+    again = Records(records.root)
+    again.load()
+    assert again.all() == [RECORD]
+    assert not half.exists()

@@ -117,6 +117,14 @@ def test_familiar_forms() -> None:
     assert parse("docker.io/library/foo/bar").familiar == "library/foo/bar:latest"
 
 
+@pytest.mark.parametrize("text", ["docker.io/quay.io/app", "docker.io/localhost/app:1", "docker.io/library/quay.io"])
+def test_a_familiar_form_is_no_other_registrys(text: str) -> None:
+    """Found by fuzzing: the short form of the first was read as an image of quay.io."""
+    reference = parse(text)
+    assert reference.domain == HUB
+    assert parse(reference.familiar) == reference
+
+
 def test_the_digest_wins_over_the_tag() -> None:
     assert parse(f"redis:7@{SHA256}").locator == SHA256
     assert parse("redis:7").locator == "7"

@@ -85,6 +85,28 @@ class RootfsContract:
         assert stat.S_IMODE(rootfs.stat().st_mode) == 0o755
         await self._discard(bench)
 
+    async def test_a_directory_without_an_entry_looks_as_below(self, bench: RootfsBench) -> None:
+        below = Tar().directory("tmp", mode=0o1777).directory("home", mode=0o700, uid=5, gid=6)
+        below.directory("home/me", mode=0o711, uid=7, mtime=1_600_000_000, xattrs={"user.a": b"1"}).directory("gone")
+        middle = Tar().file("tmp/a").file("home/me/x").directory("new", mode=0o750).whiteout("gone")
+        above = Tar().file("tmp/b").file("home/me/y").file("new/z").directory("late", mode=0o700).file("gone/x")
+        rootfs = await self._mount(bench, below, middle, above)
+
+        def shown(name: str) -> tuple[int, int, int]:
+            status = (rootfs / name).stat()
+            return stat.S_IMODE(status.st_mode), status.st_uid, status.st_gid
+
+        assert sorted(path.name for path in (rootfs / "home/me").iterdir()) == ["x", "y"]
+        assert [shown(name) for name in ("tmp", "home", "home/me")] == [(0o1777, 0, 0), (0o700, 5, 6), (0o711, 7, 0)]
+        assert (rootfs / "home/me").stat().st_mtime == 1_600_000_000
+        assert os.getxattr(rootfs / "home/me", "user.a") == b"1"
+        assert [shown(name)[0] for name in ("new", "gone", "late")] == [0o750, 0o755, 0o700]
+        (rootfs / "tmp").chmod(0o755)
+        await bench.snapshots().unmount("a", bench.directory("a"), discard=False)
+        again = await self._mount(bench, below, middle, above)
+        assert stat.S_IMODE((again / "tmp").stat().st_mode) == 0o755, "what the container did to it stays"
+        await self._discard(bench)
+
     async def test_two_containers_do_not_see_each_other(self, bench: RootfsBench) -> None:
         one = await self._mount(bench, Tar().file("f", b"image"))
         two = await self._mount(bench, Tar().file("f", b"image"), key="b")

@@ -1,0 +1,78 @@
+"""Directories that a layer has and its archive does not describe: they look as the layers below say.
+
+An archive need not have an entry for the directory a file lies in, and bazel, ko and others leave them out. Unpacked
+alone such a directory has no owner and mode of its own, and in a stack overlayfs shows what the topmost layer has: a
+`/tmp` for everybody would be closed by any layer with a file in it. So the container's own copy of it is described as
+the topmost layer that says something does.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterable, Iterator, Sequence, Set
+from pathlib import Path
+
+from zlayer.image.copying import describe
+from zlayer.image.extract_paths import Directories, is_opaque
+
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+Stacked = tuple[Path, Set[bytes]]
+"""A layer's tree, and the directories in it that nothing describes."""
+
+
+def level(found: Iterable[tuple[bytes, Path]], rootfs: Path) -> None:
+    """Describe these directories of the mounted `rootfs` as they are in the layer named with each. Raises OSError."""
+    target = Directories(rootfs)
+    try:
+        for path, layer in found:
+            source = Directories(layer)
+            try:
+                below = source.open(path, make=False)
+                describe(below, target.open(path, make=False))
+            finally:
+                source.close()
+            target.trim()
+    finally:
+        target.close()
+
+
+def borrowed(stack: Sequence[Stacked]) -> Iterator[tuple[bytes, Path]]:
+    """Directories that nothing describes where they are seen first, and the layer below that does. Inner ones first.
+
+    `stack`: base first. Looks at the layers once for each directory, so keep the answer. Raises OSError.
+    """
+    for path in sorted({path for _, implied in stack[1:] for path in implied}, reverse=True):
+        undescribed = False
+        for layer, implied in reversed(stack):
+            found, ends = _look(layer, path)
+            if found and path not in implied:
+                if undescribed:
+                    yield path, layer
+                break
+            undescribed |= found
+            if ends:
+                break
+
+
+def _look(layer: Path, path: bytes) -> tuple[bool, bool]:
+    """Whether the layer has the directory, and whether it hides what lower ones have there."""
+    here = os.open(layer, _DIRECTORY)
+    try:
+        ends = is_opaque(here)
+        for part in path.split(b"/"):
+            below = os.open(part, _DIRECTORY, dir_fd=here)
+            os.close(here)
+            here = below
+            ends = ends or is_opaque(here)
+    except FileNotFoundError:
+        return False, ends
+    except OSError as error:
+        if error.errno in (errno.ENOTDIR, errno.ELOOP):
+            return False, True
+        raise
+    else:
+        return True, ends
+    finally:
+        os.close(here)
