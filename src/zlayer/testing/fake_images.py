@@ -25,11 +25,11 @@ from zlayer.image.contract import (
     Progress,
     Pushed,
     Totals,
-    Trust,
     Usage,
     Verified,
     Want,
 )
+from zlayer.image.trust_contract import Trust
 from zlayer.model.base import Bytes, Timestamp
 from zlayer.model.container import PullPolicy
 from zlayer.model.errors import Conflict, Denied, Invalid, NotFound

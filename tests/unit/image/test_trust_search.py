@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,8 +13,10 @@ from zlayer.image.reference import parse
 from zlayer.image.registry import Registry
 from zlayer.image.settings import RegistrySettings
 from zlayer.image.trust_config import read_key
+from zlayer.image.trust_identity import Identity
 from zlayer.image.trust_order import TrustOrder
 from zlayer.image.trust_proof import Proof
+from zlayer.image.trust_root import RootFile
 from zlayer.image.trust_rules import Rule, is_refusal
 from zlayer.image.trust_search import MAX_PAYLOAD, MOST, prove, search
 from zlayer.model.errors import Denied, Unavailable
@@ -34,6 +37,9 @@ from zlayer.testing.signing import (
     signatures,
     signed,
 )
+from zlayer.testing.sigstore import Sigstore, Wish
+from zlayer.testing.sigstore_image import bundle as keyless_bundle
+from zlayer.testing.sigstore_image import signed as keyless_image
 
 SETTINGS = RegistrySettings(attempts=2, backoff=0.01, stall_timeout=5)
 MADE = image([layer(Tar().file("f", b"content"))])
@@ -219,7 +225,7 @@ def test_referrers_come_in_pages(shop: Shop, link: str) -> None:
     ("change", "why"),
     [
         (
-            lambda one: one.update(mediaType="application/vnd.dev.sigstore.bundle+json;version=0.1"),
+            lambda one: one.update(mediaType="application/vnd.dev.sigstore.bundle+json;version=0.9"),
             f"is not a {BUNDLE}",
         ),
         (lambda one: one.pop("dsseEnvelope"), "has no DSSE envelope"),
@@ -234,6 +240,24 @@ def test_bundles_that_are_none(shop: Shop, change: Callable[[dict[str, object]],
     change(document)
     bundles(shop, encoded(document))
     assert why in shop.refused()
+
+
+def test_signed_without_a_key(shop: Shop) -> None:
+    sigstore = Sigstore()
+    root = RootFile("/etc/root.json", sigstore.root(), "sha256:1")
+    shop.rule = replace(shop.rule, identities=(Identity("https://issuer.example", "dev@example.com"),), root=root)
+    shop.hold(keyless_image(sigstore.signer(Wish(sct="none")), MADE.digest, shop.name))
+    assert "has a certificate without a proof of publication (SCT)" in shop.refused()
+    shop.hold(keyless_image(sigstore.signer(), MADE.digest, shop.name))
+    assert shop.prove().material is not None
+    bundles(shop, keyless_bundle(sigstore.signer(), MADE.digest, "0.1"))
+    shop.registry.faults.append(Fault(TAG, status=404))
+    assert shop.prove().kind == "bundle"
+    shop.rule = replace(shop.rule, keys=(), identities=(Identity("https://issuer.example", "qa@example.com"),))
+    with pytest.raises(Denied) as caught:
+        shop.prove()
+    assert "is by dev@example.com, for whom https://issuer.example vouched" in caught.value.message
+    assert "cosign sign, as qa@example.com:" in caught.value.hint
 
 
 def test_an_index_or_its_manifest_for_the_platform(shop: Shop) -> None:
