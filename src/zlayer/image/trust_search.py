@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from itertools import chain
 from urllib.parse import urljoin
@@ -17,6 +17,7 @@ from urllib.parse import urljoin
 from zlayer.image import manifest as formats
 from zlayer.image import platform as platforms
 from zlayer.image.manifest import Index
+from zlayer.image.mirrors import registry_of
 from zlayer.image.reference import is_digest, parse
 from zlayer.image.registry import MAX_MANIFEST, Registry
 from zlayer.image.trust_json import Json, Unproven, listed, strict_json
@@ -24,7 +25,7 @@ from zlayer.image.trust_material import BUNDLES, envelope_of, of_bundle, of_note
 from zlayer.image.trust_order import TrustOrder
 from zlayer.image.trust_proof import SIGN_PREDICATE, Proof, verify
 from zlayer.image.trust_rules import Rule, refusal
-from zlayer.model.errors import Corrupt, Failed, NotFound
+from zlayer.model.errors import Corrupt, Failed, NotFound, ZlayerError
 
 SIMPLE = "application/vnd.dev.cosign.simplesigning.v1+json"
 SIGNATURE = "dev.cosignproject.cosign/signature"
@@ -42,7 +43,7 @@ _BROKEN = (NotFound, Corrupt, Failed)
 
 def search(order: TrustOrder, environ: Mapping[str, str]) -> Json:
     """For an order: its digests, or those its reference stands for now, and the proof. Errors: as `prove`."""
-    registry = Registry(parse(order.reference), order.settings, environ)
+    registry = registry_of(parse(order.reference), order.settings, environ, lambda _name, _did: None)
     try:
         digests = order.digests or _served(registry, order.platform)
         return {"digests": list(digests), "proof": asdict(prove(registry, order.rule, digests))}
@@ -53,16 +54,19 @@ def search(order: TrustOrder, environ: Mapping[str, str]) -> Json:
 def prove(registry: Registry, rule: Rule, digests: Sequence[str]) -> Proof:
     """The first signature that the rule takes for one of the digests: an index, and the manifest it has for a platform.
 
-    Errors: `Denied`, saying what was found instead; those of the registry.
+    Mirrors are asked first, in their order; a signature there is for the registry's repository like any other.
+    Errors: `Denied`, saying what was found instead; those of the registry itself, not of mirrors.
     """
     name, told = registry.reference.name, list[str]()
-    for digest in digests:
-        for proof in chain(_simple(registry, digest, told), _bundles(registry, digest, told)):
-            try:
-                verify(proof, rule, name, digests)
-            except Unproven as why:
-                told.append(f"{proof.found} {why}")
-            else:
+    for mirror, place in registry.places():
+        try:
+            proof = _good(place, rule, name, digests, _Told(told, mirror))
+        except ZlayerError as error:
+            if not mirror:
+                raise
+            told.append(f"mirror {mirror} failed: {error.message}")
+        else:
+            if proof is not None:
                 return proof
     more = f"; and {len(told) - 3} more" if len(told) > 3 else ""
     found = f"no good signature was found: {'; '.join(told[:3])}{more}" if told else "it has no signature"
@@ -70,6 +74,29 @@ def prove(registry: Registry, rule: Rule, digests: Sequence[str]) -> Proof:
         rule, f"{registry.reference.familiar} ({digests[0]})", found,
         hint=f"sign it ({_command(rule)} {name}@{digests[0]}), or change the policy and restart the daemon",
     )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """What is said of signatures that do not count, and where they are."""
+
+    lines: list[str]
+    mirror: str
+
+    def append(self, line: str) -> None:
+        self.lines.append(f"{line} (mirror {self.mirror})" if self.mirror else line)
+
+
+def _good(place: Registry, rule: Rule, name: str, digests: Sequence[str], told: _Told) -> Proof | None:
+    for digest in digests:
+        for proof in chain(_simple(place, digest, told), _bundles(place, digest, told)):
+            try:
+                verify(proof, rule, name, digests)
+            except Unproven as why:
+                told.append(f"{proof.found} {why}")
+            else:
+                return replace(proof, found=f"{proof.found} at mirror {told.mirror}") if told.mirror else proof
+    return None
 
 
 def _command(rule: Rule) -> str:
@@ -92,7 +119,7 @@ def _served(registry: Registry, platform: str | None) -> tuple[str, ...]:
     return fetched.digest, formats.choose(document, wanted, registry.reference.familiar).digest
 
 
-def _simple(registry: Registry, digest: str, told: list[str]) -> Iterator[Proof]:
+def _simple(registry: Registry, digest: str, told: _Told) -> Iterator[Proof]:
     """What `cosign sign` puts under the tag `sha256-HEX.sig`."""
     if not digest.startswith("sha256:"):
         return  # a tag is at most 128 characters, and cosign signs sha256 alone
@@ -121,7 +148,7 @@ def _simple(registry: Registry, digest: str, told: list[str]) -> Iterator[Proof]
             told.append(f"{found} cannot be used: {why}")
 
 
-def _bundles(registry: Registry, digest: str, told: list[str]) -> Iterator[Proof]:
+def _bundles(registry: Registry, digest: str, told: _Told) -> Iterator[Proof]:
     """Sigstore bundles that refer to the digest."""
     try:
         there = _referrers(registry, digest)

@@ -11,7 +11,7 @@ import pytest
 
 from zlayer.image.reference import parse
 from zlayer.image.registry import Registry
-from zlayer.image.settings import RegistrySettings
+from zlayer.image.settings import RegistryHost, RegistrySettings
 from zlayer.image.trust_config import read_key
 from zlayer.image.trust_identity import Identity
 from zlayer.image.trust_order import TrustOrder
@@ -258,6 +258,65 @@ def test_signed_without_a_key(shop: Shop) -> None:
         shop.prove()
     assert "is by dev@example.com, for whom https://issuer.example vouched" in caught.value.message
     assert "cosign sign, as qa@example.com:" in caught.value.hint
+
+
+class Mirrored:
+    """The shop behind two mirrors, of which the second has a path of its own before it."""
+
+    def __init__(self, shop: Shop, mirrors: list[FaultyRegistry]) -> None:
+        self.shop, self.mirrors = shop, mirrors
+        names = (mirrors[0].address, f"{mirrors[1].address}/cache")
+        hosts = {shop.registry.address: RegistryHost(mirrors=names)}
+        self.settings = replace(SETTINGS, hosts=hosts)
+
+    def search(self) -> Proof:
+        order = TrustOrder(self.shop.reference, (MADE.digest,), None, self.shop.rule, self.settings)
+        proof = search(order, {})["proof"]
+        assert isinstance(proof, dict)
+        return Proof(**proof)
+
+
+@pytest.fixture
+def mirrored(shop: Shop) -> Iterator[Mirrored]:
+    with FaultyRegistry() as first, FaultyRegistry() as second:
+        yield Mirrored(shop, [first, second])
+
+
+def test_mirrors_are_asked_in_their_order_and_the_registry_last(mirrored: Mirrored) -> None:
+    shop, (first, second) = mirrored.shop, mirrored.mirrors
+    shop.hold(signed(shop.signer, MADE.digest, shop.name))
+    assert mirrored.search().found == f"signature 1 of {TAG}"
+    assert first.count(TAG) == second.count(TAG) == shop.registry.count(TAG) == 1
+    second.hold("cache/team/app", TAG, signed(shop.signer, MADE.digest, shop.name))
+    assert mirrored.search().found == f"signature 1 of {TAG} at mirror {second.address}/cache"
+    assert (first.count(TAG), shop.registry.count(TAG)) == (2, 1)
+    first.hold("team/app", TAG, signed(shop.stranger, MADE.digest, shop.name))
+    assert mirrored.search().found.endswith(f"{second.address}/cache"), "a bad one at a mirror hides none that is good"
+    first.faults.append(Fault("/v2/", status=503))
+    assert mirrored.search().found.endswith(f"{second.address}/cache")
+    shop.registry.faults.append(Fault("/v2/", status=503))
+    assert mirrored.search().found.endswith(f"{second.address}/cache"), "the registry itself is not needed then"
+
+
+def test_what_no_mirror_has_is_told_of_each(mirrored: Mirrored) -> None:
+    shop, (first, second) = mirrored.shop, mirrored.mirrors
+    first.hold("team/app", TAG, signed(shop.stranger, MADE.digest, shop.name))
+    second.faults.append(Fault("/manifests/", status=503))
+    with pytest.raises(Denied) as caught:
+        mirrored.search()
+    assert f"not by a key of the policy, or is broken (mirror {first.address})" in caught.value.message
+    assert f"mirror {second.address}/cache failed" in caught.value.message
+    shop.registry.faults.append(Fault("/manifests/", status=503))
+    with pytest.raises(Unavailable):
+        mirrored.search()
+
+
+def test_a_mirror_vouches_for_nobody(mirrored: Mirrored) -> None:
+    """What it serves is a signature of the registry's repository by a key of the policy, or none."""
+    shop, (first, _) = mirrored.shop, mirrored.mirrors
+    first.hold("team/app", TAG, signed(shop.signer, MADE.digest, f"{first.address}/team/app"))
+    with pytest.raises(Denied, match="is for another repository"):
+        mirrored.search()
 
 
 def test_an_index_or_its_manifest_for_the_platform(shop: Shop) -> None:
