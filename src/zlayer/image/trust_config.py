@@ -125,6 +125,8 @@ class _Reader:
         if not isinstance(value, list) or not all(isinstance(one, Mapping) for one in value):
             self.wrong(f"{path}.identities", 'wants tables: identities = [{ issuer = "https://…", subject = "…" }]')
             return ()
+        if "identities" in table and not value:
+            self.wrong(f"{path}.identities", "names nobody: leave it out, or say who may sign")
         for at, one in enumerate(value, start=1):
             try:
                 made.append(read_identity(one))

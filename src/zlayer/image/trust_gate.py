@@ -153,7 +153,7 @@ class Gate:
 
     async def _keep(self, reference: Reference, rule: Rule, proof: Proof, digests: tuple[str, ...]) -> Verified:
         try:
-            verified = verify(proof, rule, reference.name, digests)
+            verified = await to_thread.run_sync(verify, proof, rule, reference.name, digests)
         except Unproven as why:  # a worker found it good: this cannot be, and must not pass
             raise refusal(rule, reference.familiar, f"{proof.found} {why}", hint="pull it again") from None
         body = json.dumps(asdict(proof)).encode()
