@@ -4,8 +4,8 @@
     python bench/sigstore_peer.py /tmp/peer/bin/python [HOW MANY]
 
 Good bundles of a Sigstore of our own, each spoilt in one place (a bit of something in base64, a digit, a letter).
-Nothing leaves the machine. Exit code 1 when we take one that the library refuses for another reason than a timestamp's unsigned
-bytes (its versions, and the signer's number: the certificate is named under the signature too).
+Nothing leaves the machine. Exit code 1 when we take one that the library refuses for another reason than a timestamp's
+unsigned bytes (its versions, and the signer's number: the certificate is named under the signature too).
 """
 
 from __future__ import annotations
