@@ -9,12 +9,34 @@ import pytest
 from zlayer.testing.imagery_push import push
 from zlayer.testing.imagery_samples import busybox_image
 from zlayer.testing.signing import Signer, signature_tag, signed
+from zlayer.testing.sigstore import Sigstore
+from zlayer.testing.sigstore_image import signed as keyless_image
 from zlayer.testing.site import CONFIG, Site, deployment, service
 
 from .conftest import Registries
 
 pytestmark = [pytest.mark.root, pytest.mark.timeout(240)]
 SLEEP = {"args": ["sleep", "100000"]}
+
+
+def test_signed_by_an_identity(registries: Registries) -> None:
+    plain, sigstore = registries.plain, Sigstore()
+    name, made = f"{plain.address}/trust/keyless", busybox_image(files={"which": b"keyless"})
+    reference = push(plain.target, "trust/keyless", "1", made)
+    push(plain.target, "trust/keyless", signature_tag(made.digest), keyless_image(sigstore.signer(), made.digest, name))
+    with Site(CONFIG) as site:
+        (site.data / "root.json").write_text(sigstore.root())
+        (site.data / "config.toml").write_text(
+            f'{CONFIG}[[image.policy]]\nmatch = "{plain.address}/*"\nrequire = "signature"\n'
+            'trusted_root = "root.json"\n'
+            'identities = [{ issuer = "https://issuer.example", subject = "*@example.com" }]\n'
+        )
+        site.start()
+        assert site.cli("run", "--rm", reference, "true").returncode == 0
+        shown = site.cli("image", "trust", reference).stdout
+        for line in ("IDENTITY *@example.com by https://issuer.example", "BY       dev@example.com",
+                     "LOGGED   https://rekor.example at index 4321", "TIME     2024-05-06T12:00:00Z"):  # fmt: skip
+            assert line in shown
 
 
 def test_only_what_is_signed_runs(registries: Registries) -> None:

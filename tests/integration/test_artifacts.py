@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import anyio
 import pytest
 
 from zlayer.image.local import LocalImages
@@ -94,6 +95,22 @@ async def test_the_fallback_tag_keeps_what_others_listed(tmp_path: Path) -> None
         await images.login(registry.address, USERNAME, PASSWORD)
         digests = [(await attach(images, name, str(n).encode(), SPDX))[0] for n in range(3)]
         assert [one.digest for one in await images.artifacts.referrers(name)] == digests
+
+
+async def test_many_who_attach_at_once_lose_nothing(target: Target, tmp_path: Path) -> None:
+    """The real registry takes any write of the tag: what another overwrote is seen, and written again."""
+    images = LocalImages(tmp_path / "data", RegistrySettings(attempts=2))
+    name = push(target, "team/app", "1", MADE)
+    digests = set()
+
+    async def one(text: str) -> None:
+        digests.add((await attach(images, name, text.encode(), "text/x-notes"))[0])
+
+    async with anyio.create_task_group() as tasks:
+        for at in range(3):
+            tasks.start_soon(one, f"note {at}")
+    assert len(digests) == 3
+    assert {found.digest for found in await images.artifacts.referrers(name)} == digests
 
 
 async def test_bad_types_and_hostile_lists(tmp_path: Path) -> None:

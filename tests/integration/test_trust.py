@@ -15,6 +15,8 @@ from zlayer.image.local import LocalImages
 from zlayer.image.settings import RegistrySettings
 from zlayer.image.trust_config import read_key
 from zlayer.image.trust_gate import Gate
+from zlayer.image.trust_identity import Identity
+from zlayer.image.trust_root import read_root_file
 from zlayer.image.trust_rules import Require, Rule, is_refusal
 from zlayer.model.container import PullPolicy
 from zlayer.model.errors import Denied, Unavailable
@@ -24,6 +26,9 @@ from zlayer.testing.imagery_tar import Tar
 from zlayer.testing.registry import Registry, missing
 from zlayer.testing.registry_faulty import FaultyRegistry
 from zlayer.testing.signing import Signer, bundle, payload, referrer, referrers, signature_tag, signatures, signed
+from zlayer.testing.sigstore import Sigstore, Wish
+from zlayer.testing.sigstore_image import bundle as keyless_bundle
+from zlayer.testing.sigstore_image import signed as keyless_image
 
 pytestmark = [
     pytest.mark.anyio,
@@ -137,6 +142,34 @@ async def test_another_name_for_an_unsigned_image_does_not_let_it_in(shop: Shop)
     await images.pull(free)
     await images.tag(free, f"{shop.name}:2")
     assert "it has no signature" in await refused(images, f"{shop.name}:2")
+
+
+async def test_signed_without_a_key(shop: Shop) -> None:
+    sigstore = Sigstore()
+    (shop.root.parent / "root.json").write_text(sigstore.root())
+    allowed = (Identity("https://issuer.example", "https://github.com/team/*"),)
+    rule = Rule(shop.name, "signature", identities=allowed, root=read_root_file(shop.root.parent / "root.json"))
+    images = shop.images("refuse", rule)
+    tag, flow = signature_tag(shop.made.digest), "https://github.com/team/app/.github/workflows/x.yml@refs/heads/main"
+    stranger = sigstore.signer(Wish(subject="https://github.com/evil/app"))
+    push(shop.target, "team/app", tag, keyless_image(stranger, shop.made.digest, shop.name))
+    assert "is by https://github.com/evil/app, for whom" in await refused(images, shop.reference)
+    assert shop.unpacked() == []
+    signer = sigstore.signer(Wish(subject=flow))
+    one = referrer(keyless_bundle(signer, shop.made.digest, stamped=True), shop.made.manifest.descriptor)
+    push(shop.target, "team/app", shop.made.digest.replace(":", "-"), referrers([one]))
+    await images.pull(shop.reference)
+    shop.registry.__exit__(None, None, None)
+    report = await shop.images("refuse", rule).trust(shop.reference)
+    assert report.allowed, "what was kept is verified anew, without the network"
+    assert report.verified is not None
+    assert (report.verified.subject, report.verified.log_index) == (flow, 4321)
+    assert (report.verified.signed_at, report.verified.key) == ("2024-05-06T12:00:00Z", "")
+    assert report.policy is not None
+    assert report.policy.identities[0].subject == "https://github.com/team/*"
+    other = replace(rule, identities=(Identity("https://issuer.example", "dev@example.com"),))
+    with pytest.raises(Unavailable):
+        await shop.images("refuse", other).pull(shop.reference, policy="never")
 
 
 async def test_many_at_once_look_once(shop: Shop, tmp_path: Path) -> None:

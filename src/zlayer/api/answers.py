@@ -247,6 +247,13 @@ class OriginItem(Answer):
     size: int
 
 
+class TrustIdentity(Answer):
+    """Who may sign without a key; `subject` may have `*`."""
+
+    issuer: str
+    subject: str
+
+
 class TrustPolicy(Answer):
     """An `[[image.policy]]` and where it stands; `keys` are fingerprints by file."""
 
@@ -256,16 +263,23 @@ class TrustPolicy(Answer):
     line: int
     keys: dict[str, str]
     signed_as: list[str]
+    identities: list[TrustIdentity]
+    trusted_root: str
 
 
 class TrustVerified(Answer):
-    """Which digest which key signed. `kind`: simple-signing or bundle."""
+    """Which digest which key, or else `subject`, signed. `kind`: simple-signing or bundle; `signed_at`: RFC 3339."""
 
     kind: str
     digest: str
     key: str
     key_file: str
     found: str
+    issuer: str
+    subject: str
+    log: str
+    log_index: int
+    signed_at: str
 
 
 class TrustReport(Answer):

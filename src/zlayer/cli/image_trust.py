@@ -31,8 +31,15 @@ def _lines(found: Trust) -> list[str]:
         at = f"{policy['file']}:{policy['line']}" if policy["line"] else policy["file"]
         rows[-1] = ("POLICY", f"{policy['match']} requires {policy['require']} ({at})")
         rows += [("KEY", f"{fingerprint} {file}") for file, fingerprint in policy["keys"].items()]
+        rows += [("IDENTITY", f"{one['subject']} by {one['issuer']}") for one in policy.get("identities", ())]
+        if policy.get("trusted_root"):
+            rows.append(("ROOT", policy["trusted_root"]))
     if (verified := found.verified) is not None:
-        rows += [("SIGNED", verified["digest"]), ("BY", f"{verified['key']} {verified['key_file']}")]
+        by = f"{verified['key']} {verified['key_file']}" if verified["key"] else verified.get("subject", "")
+        rows += [("SIGNED", verified["digest"]), ("BY", by)]
+        if verified.get("subject"):
+            rows += [("ISSUER", verified["issuer"]), ("LOGGED", f"{verified['log']} at index {verified['log_index']}")]
+            rows.append(("TIME", verified["signed_at"]))
         rows.append(("FOUND", f"{verified['kind']}: {verified['found']}"))
     rows.append(("VERDICT", "allowed" if found.allowed else f"refused: {found.reason}"))
     return [f"{name:<8} {value}" for name, value in rows]

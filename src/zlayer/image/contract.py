@@ -19,6 +19,7 @@ from typing import Literal, Protocol
 
 from zlayer.image.artifact_contract import Artifacts
 from zlayer.image.s3.standing import Standing
+from zlayer.image.trust_contract import Trust
 from zlayer.model.base import Bytes, Seconds, Timestamp
 from zlayer.model.container import PullPolicy
 
@@ -219,42 +220,6 @@ class Upkeep(Protocol):
         Errors: `NotFound` (no such local image); what cannot be repaired is told in the faults.
         """
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class TrustPolicy:
-    """An `[[image.policy]]` of config.toml and where it stands; `keys` are fingerprints by file."""
-
-    match: str
-    require: str
-    file: str
-    line: int
-    keys: Mapping[str, str]
-    signed_as: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class TrustVerified:
-    """A signature that holds: which digest a key (its fingerprint, its file) signed. `kind`: simple-signing, bundle."""
-
-    kind: str
-    digest: str
-    key: str
-    key_file: str
-    found: str
-
-
-@dataclass(frozen=True, slots=True)
-class Trust:
-    """Whether an image may run under a name, and why. `digest`: what was signed, else what the name stands for."""
-
-    reference: str
-    digest: str
-    local: bool
-    allowed: bool
-    reason: str
-    policy: TrustPolicy | None
-    verified: TrustVerified | None
 
 
 class Storage(Protocol):

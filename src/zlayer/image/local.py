@@ -17,7 +17,7 @@ from zlayer.image.archive_order import ExportOrder, ImportOrder
 from zlayer.image.artifact_order import RegistryArtifacts
 from zlayer.image.blobs import BlobStore
 from zlayer.image.collect import Stores, delete, garbage
-from zlayer.image.contract import Compression, Image, OnProgress, Progress, Pushed, Trust
+from zlayer.image.contract import Compression, Image, OnProgress, Progress, Pushed
 from zlayer.image.flights import Flights
 from zlayer.image.layers import LayerStore
 from zlayer.image.login_order import LoginOrder
@@ -30,6 +30,7 @@ from zlayer.image.reference import Reference, parse
 from zlayer.image.s3.keeper import Keeper
 from zlayer.image.settings import RegistrySettings
 from zlayer.image.stock import Stock
+from zlayer.image.trust_contract import Trust
 from zlayer.image.trust_gate import Gate
 from zlayer.image.trust_rules import Rule
 from zlayer.image.upkeep import Hands, LocalUpkeep

@@ -62,6 +62,7 @@ class Mirrored(Registry):
     ) -> None:
         super().__init__(reference, settings, environ, pause=pause)
         self._mirrors, self._tell = mirrors, tell
+        self._itself = Registry(reference, settings, environ, pause=pause)
         self._lock = threading.Lock()
         self._failed: set[str] = set()
         self._opened: set[tuple[str, str]] = set()
@@ -72,7 +73,12 @@ class Mirrored(Registry):
     def close(self) -> None:
         for mirror in self._mirrors.values():
             mirror.close()
+        self._itself.close()
         super().close()
+
+    def places(self) -> Iterator[tuple[str, Registry]]:
+        yield from self._willing()
+        yield "", self._itself
 
     def manifest(self, locator: str) -> Fetched:
         return self._first(lambda one: one.manifest(locator), super().manifest, locator)

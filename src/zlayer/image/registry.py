@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import ssl
 import threading
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from urllib.parse import urljoin, urlsplit
 
@@ -34,11 +34,12 @@ ACCEPT = ", ".join((
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """A manifest's bytes as they came, with their verified digest."""
+    """A manifest's bytes as they came, with their verified digest; `etag` if it is one that compares whole bytes."""
 
     body: bytes
     digest: str
     media_type: str
+    etag: str = ""
 
 
 class Registry:
@@ -76,6 +77,10 @@ class Registry:
 
     def close(self) -> None:
         self._transport.close()
+
+    def places(self) -> Iterator[tuple[str, Registry]]:
+        """Each place to ask on its own, and the mirror's name; the registry itself is last, without a name."""
+        yield "", self
 
     def patience(self) -> Patience:
         """A fresh count of tries, for one piece of work."""
@@ -129,12 +134,13 @@ class Registry:
     def _manifest(self, locator: str) -> Fetched:
         answer = self.ask("GET", f"manifests/{locator}", {"Accept": ACCEPT})
         claimed, media_type = answer.header("Docker-Content-Digest"), answer.header("Content-Type")
+        etag = answer.header("ETag")
         body = answer.body(MAX_MANIFEST)
         expected = next((text for text in (locator, claimed) if is_digest(text)), "sha256:")
         digest = digest_of(body, expected)
         if is_digest(expected) and expected != digest:
             raise self._mismatch("the manifest", digest, expected)
-        return Fetched(body, digest, media_type.partition(";")[0].strip())
+        return Fetched(body, digest, media_type.partition(";")[0].strip(), etag if etag.startswith('"') else "")
 
     def _mismatch(self, what: str, real: str, expected: str) -> Corrupt:
         return Corrupt(

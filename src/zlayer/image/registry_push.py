@@ -7,7 +7,7 @@ connection costs one chunk and not the blob.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -19,7 +19,7 @@ from zlayer.image.reference import is_digest
 from zlayer.image.registry import Registry
 from zlayer.image.registry_retry import FAULTS
 from zlayer.image.registry_transport import Answer
-from zlayer.model.errors import Corrupt, Denied, Failed, NotFound, Unavailable
+from zlayer.model.errors import Conflict, Corrupt, Denied, Failed, NotFound, Unavailable
 
 CHUNK = 64 * 1024 * 1024
 """Bytes of one request. A registry that wants larger chunks says so (OCI-Chunk-Min-Length)."""
@@ -49,15 +49,22 @@ def push_blob(registry: Registry, source: Source, told: Told = lambda _sent: Non
     return _Upload(registry, source, told).run()
 
 
-def push_manifest(registry: Registry, locator: str, body: bytes, media_type: str) -> str:
+def push_manifest(
+    registry: Registry, locator: str, body: bytes, media_type: str, *, only: Mapping[str, str] | None = None
+) -> str:
     """Put a manifest or index under a tag or its digest. Its blobs must be there.
 
+    `only` is a condition (If-Match, If-None-Match; RFC 9110 13.1) for registries that know it; others put it anyway.
     What it belongs to, if the registry has a list of referrers and has put it there (`OCI-Subject`); else empty.
+    Errors: `Conflict` when the condition does not hold; else as `push_blob`.
     """
+    headers, good = {"Content-Type": media_type, **(only or {})}, (201, 412) if only else (201,)
 
     def put() -> tuple[str, str]:
-        answer = registry.ask("PUT", f"manifests/{locator}", {"Content-Type": media_type}, body, good=(201,))
+        answer = registry.ask("PUT", f"manifests/{locator}", headers, body, good=good)
         answer.close()
+        if answer.status == 412:
+            raise Conflict(f"{locator} was changed meanwhile", hint="read it again")
         return answer.header("Docker-Content-Digest"), answer.header("OCI-Subject")
 
     claimed, subject = registry.patience().call(registry.reference.domain, put)

@@ -7,6 +7,8 @@ What comes from a registry is a stranger's: what is no proper entry is left out.
 from __future__ import annotations
 
 import json
+import random
+import time
 from collections.abc import Iterator
 from functools import partial
 from typing import Any
@@ -15,14 +17,17 @@ from urllib.parse import quote, urljoin, urlsplit
 from zlayer.image.artifact_contract import Referrer
 from zlayer.image.manifest import INDEXES, is_unicode
 from zlayer.image.reference import is_digest
-from zlayer.image.registry import MAX_MANIFEST, Registry
+from zlayer.image.registry import MAX_MANIFEST, Fetched, Registry
 from zlayer.image.registry_push import push_manifest
+from zlayer.image.registry_retry import Pause, wait
 from zlayer.model.base import Bytes
-from zlayer.model.errors import Corrupt, Failed, NotFound
+from zlayer.model.errors import Conflict, Corrupt, Failed, NotFound
 
 PAGES = 100
-ROUNDS = 3
+ROUNDS = 8
 """Tries to put an entry into the fallback tag when others write it too."""
+SETTLE, MOST_SETTLE = 0.25, 3.0
+"""Seconds to wait at least and at most for others who have read the tag before we wrote it."""
 _LINK = 'rel="next"'
 
 Json = dict[str, Any]  # Any: a JSON document
@@ -33,26 +38,43 @@ def referrers(registry: Registry, digest: str, kind: str = "") -> list[Referrer]
     try:
         found = list(_by_api(registry, digest, kind))
     except (NotFound, Failed):
-        found = list(_entries(_tagged(registry, digest)))
+        found = list(_entries(_tagged(registry, digest).body))
     read = [one for raw in found if (one := _referrer(raw, digest)) is not None]
     return [one for one in read if kind in ("", one.type)]
 
 
-def enlist(registry: Registry, digest: str, entry: Json) -> None:
+def enlist(registry: Registry, digest: str, entry: Json, *, pause: Pause = wait) -> None:
     """Put an entry into the fallback tag of `digest`; one of the same digest is replaced.
 
-    Others may write the tag between our reading and writing, which registries do not tell: so look, and try again.
+    Others may write the tag between our reading and writing. A registry that knows conditions (If-Match) refuses that
+    write; the others do not tell, and whoever wrote first is lost. So wait for as long as another's reading and writing
+    may take, look whether the entry is still there, and try again. Errors: `Failed` when it never is.
     """
+    tag = fallback_tag(digest)
     for _ in range(ROUNDS):
-        there = [raw for raw in _entries(_tagged(registry, digest)) if raw.get("digest") != entry["digest"]]
+        began = time.monotonic()
+        before = _tagged(registry, digest)
+        there = [raw for raw in _entries(before.body) if raw.get("digest") != entry["digest"]]
         index = {"schemaVersion": 2, "mediaType": INDEXES[0], "manifests": [*there, entry]}
         body = json.dumps(index, separators=(",", ":")).encode()
         if len(body) > MAX_MANIFEST:
             raise Failed(f"{digest} has too many referrers for one index", hint="delete old ones at the registry")
-        push_manifest(registry, fallback_tag(digest), body, INDEXES[0])
-        if entry["digest"] in {raw.get("digest") for raw in _entries(_tagged(registry, digest))}:
+        try:
+            push_manifest(registry, tag, body, INDEXES[0], only=_unchanged(before))
+        except Conflict:
+            pause(random.uniform(0.05, SETTLE))
+            continue
+        pause(min(SETTLE + 2 * (time.monotonic() - began), MOST_SETTLE) * random.uniform(1, 1.5))
+        if entry["digest"] in {raw.get("digest") for raw in _entries(_tagged(registry, digest).body)}:
             return
     raise Failed(f"the list of what refers to {digest} changes as fast as it is written", hint="attach again")
+
+
+def _unchanged(before: Fetched) -> dict[str, str]:
+    """The condition under which a write loses nothing."""
+    if not before.digest:
+        return {"If-None-Match": "*"}
+    return {"If-Match": before.etag} if before.etag else {}
 
 
 def fallback_tag(digest: str) -> str:
@@ -85,11 +107,12 @@ def _page(registry: Registry, target: str) -> tuple[bytes, str]:
     return body, target
 
 
-def _tagged(registry: Registry, digest: str) -> bytes:
+def _tagged(registry: Registry, digest: str) -> Fetched:
+    """Without a digest: there is no such tag yet."""
     try:
-        return registry.manifest(fallback_tag(digest)).body
+        return registry.manifest(fallback_tag(digest))
     except NotFound:
-        return b'{"manifests":[]}'
+        return Fetched(b'{"manifests":[]}', "", INDEXES[0])
 
 
 def _entries(body: bytes) -> Iterator[Json]:

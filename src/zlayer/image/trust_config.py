@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from zlayer.image.reference import parse
+from zlayer.image.trust_identity import Identity, read_identity
+from zlayer.image.trust_root import RootFile, read_root_file
 from zlayer.image.trust_rules import ANY, REQUIREMENTS, Key, Rule, canonical
 from zlayer.model.errors import Invalid, Problem
 
 TABLES = ("policy", "s3")
 """What stands below `image`; the second is `s3.settings`' to read."""
-KEYS = ("match", "require", "keys", "signed_as")
-UNSUPPORTED = ("identities", "trusted_root")
-"""Keyless signatures. Refused by name: what cannot be verified must not look as if it were."""
+KEYS = ("match", "require", "keys", "identities", "trusted_root", "signed_as")
 _RSA_BITS = 2048
 
 
@@ -57,11 +57,7 @@ class _Reader:
 
     def rule(self, table: Mapping[str, Any], path: str) -> Rule:  # Any: TOML values
         for key in table:
-            if key in UNSUPPORTED:
-                self.wrong(
-                    f"{path}.{key}", f"{key!r} is not supported yet: keyless signatures are not verified; use keys"
-                )
-            elif key not in KEYS:
+            if key not in KEYS:
                 self.unknown(path, key, KEYS)
         require = table.get("require")
         if require not in REQUIREMENTS:
@@ -73,15 +69,17 @@ class _Reader:
         found = (self._key(file, f"{path}.keys", at) for at, file in enumerate(files))
         keys = tuple(key for key in found if key is not None)
         others = tuple(self._pattern(text, f"{path}.signed_as") for text in self._texts(table, "signed_as", path))
-        if require == "signature" and not table.get("keys"):
+        identities, root = self._identities(table, path), self._root(table, path)
+        if require == "signature" and not table.get("keys") and not table.get("identities"):
             self.wrong(
-                f"{path}.keys", 'require = "signature" wants keys: files of public keys, one of which must have signed'
+                f"{path}.keys",
+                'require = "signature" wants keys or identities: files of public keys, or who may sign without one',
             )
-        for only in ("keys", "signed_as"):
+        for only in ("keys", "identities", "trusted_root", "signed_as"):
             if only in table and require in REQUIREMENTS and require != "signature":
                 self.wrong(f"{path}.{only}", f'only goes with require = "signature", not with "{require}"')
         chosen = next((one for one in REQUIREMENTS if one == require), "refuse")
-        return Rule(match, chosen, keys, others)  # type: ignore[arg-type]  # one of the literals, by the line above
+        return Rule(match, chosen, keys, others, identities=identities, root=root)  # type: ignore[arg-type]  # a literal, by the line above
 
     def _match(self, table: Mapping[str, Any], path: str) -> str:
         match = table.get("match")
@@ -123,6 +121,42 @@ class _Reader:
             return value
         self.wrong(f"{path}.{key}", f"wants a list of texts, not {value!r}")
         return []
+
+    def _identities(self, table: Mapping[str, Any], path: str) -> tuple[Identity, ...]:
+        value, made = table.get("identities", []), []
+        if not isinstance(value, list) or not all(isinstance(one, Mapping) for one in value):
+            self.wrong(f"{path}.identities", 'wants tables: identities = [{ issuer = "https://…", subject = "…" }]')
+            return ()
+        if "identities" in table and not value:
+            self.wrong(f"{path}.identities", "names nobody: leave it out, or say who may sign")
+        for at, one in enumerate(value, start=1):
+            try:
+                made.append(read_identity(one))
+            except ValueError as error:
+                self.wrong(f"{path}.identities", f"identity {at}: {error}")
+        if value and "trusted_root" not in table:
+            self.wrong(
+                f"{path}.trusted_root", "identities want a trusted_root: a file of authorities and logs to believe"
+            )
+        return tuple(made)
+
+    def _root(self, table: Mapping[str, Any], path: str) -> RootFile | None:
+        text = table.get("trusted_root")
+        if text is None:
+            return None
+        if not isinstance(text, str) or not text:
+            self.wrong(f"{path}.trusted_root", f"wants the name of a file, not {text!r}")
+            return None
+        if not table.get("identities"):
+            self.wrong(f"{path}.trusted_root", "only goes with identities: who may sign")
+        file = self._here / Path(text).expanduser()
+        try:
+            return read_root_file(file)
+        except OSError as error:
+            self.wrong(f"{path}.trusted_root", f"{file}: {error.strerror or error}")
+        except ValueError as error:
+            self.wrong(f"{path}.trusted_root", f"{file}: {error}")
+        return None
 
     def _key(self, text: str, path: str, at: int) -> Key | None:
         file = self._here / Path(text).expanduser()

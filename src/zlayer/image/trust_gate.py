@@ -11,7 +11,7 @@ import hashlib
 import json
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,13 +21,15 @@ import structlog
 from anyio import to_thread
 
 from zlayer.image.blobs import write_whole
-from zlayer.image.contract import OnProgress, Trust, TrustPolicy, TrustVerified
+from zlayer.image.contract import OnProgress
 from zlayer.image.flights import Flights
 from zlayer.image.pull_process import run_job
 from zlayer.image.reference import Reference
 from zlayer.image.settings import RegistrySettings
+from zlayer.image.trust_contract import Trust, TrustIdentity, TrustPolicy, TrustVerified
+from zlayer.image.trust_json import Unproven
 from zlayer.image.trust_order import TrustOrder
-from zlayer.image.trust_proof import Proof, Unproven, Verified, verify
+from zlayer.image.trust_proof import Proof, Verified, verify
 from zlayer.image.trust_rules import Rule, choose, is_refusal, refusal
 from zlayer.model.errors import Denied
 
@@ -151,7 +153,7 @@ class Gate:
 
     async def _keep(self, reference: Reference, rule: Rule, proof: Proof, digests: tuple[str, ...]) -> Verified:
         try:
-            verified = verify(proof, rule, reference.name, digests)
+            verified = await to_thread.run_sync(verify, proof, rule, reference.name, digests)
         except Unproven as why:  # a worker found it good: this cannot be, and must not pass
             raise refusal(rule, reference.familiar, f"{proof.found} {why}", hint="pull it again") from None
         body = json.dumps(asdict(proof)).encode()
@@ -177,8 +179,14 @@ def _file(digest: str) -> str:
 
 def _policy(rule: Rule) -> TrustPolicy:
     keys = {key.file: key.fingerprint for key in rule.keys}
-    return TrustPolicy(rule.match, rule.require, rule.file, rule.line, keys, rule.signed_as)
+    identities = tuple(TrustIdentity(one.issuer, one.subject) for one in rule.identities)
+    root = rule.root.file if rule.root else ""
+    return TrustPolicy(rule.match, rule.require, rule.file, rule.line, keys, rule.signed_as, identities, root)
 
 
 def _verified(found: Verified) -> TrustVerified:
-    return TrustVerified(found.kind, found.digest, found.key.fingerprint, found.key.file, found.found)
+    key, file = (found.key.fingerprint, found.key.file) if found.key else ("", "")
+    made = TrustVerified(found.kind, found.digest, key, file, found.found)
+    if (by := found.signed) is None:
+        return made
+    return replace(made, issuer=by.issuer, subject=by.subject, log=by.log, log_index=by.log_index, signed_at=by.time)

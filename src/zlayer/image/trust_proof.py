@@ -1,4 +1,4 @@
-"""Signatures: what was signed, and whether a key of the policy signed it for this image.
+"""Signatures: what was signed, and whether a key or an identity of the policy signed it for this image.
 
 Sources: cosign's SIGNATURE_SPEC.md (simple signing), the DSSE protocol (its pre-authentication encoding), in-toto's
 Statement.
@@ -7,15 +7,17 @@ A proof is kept as it was found and verified anew each time, so that a changed p
 
 from __future__ import annotations
 
-import base64
-import binascii
-import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
+from zlayer.image.keyless import Signed, verify_keyless
+from zlayer.image.keyless_signature import is_signed
 from zlayer.image.reference import parse
+from zlayer.image.trust_json import Json, Unproven, decoded, member, strict_json
+from zlayer.image.trust_material import IN_TOTO
+from zlayer.image.trust_root import root_of
 from zlayer.image.trust_rules import ANY, Key, Rule, canonical, covers
 from zlayer.model.errors import Invalid
 
@@ -24,81 +26,69 @@ if TYPE_CHECKING:
 
 COSIGN_TYPE = "cosign container image signature"
 SIGN_PREDICATE = "https://sigstore.dev/cosign/sign/v1"
-IN_TOTO = "application/vnd.in-toto+json"
 STATEMENTS = ("https://in-toto.io/Statement/v1", "https://in-toto.io/Statement/v0.1")
-Json = dict[str, Any]  # Any: a JSON document
-
-
-class Unproven(Exception):
-    """Why a signature does not count, as the end of a sentence."""
 
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """A signature as it was found. `payload` and `signature` are base64; `found` names where, for people."""
+    """A signature as it was found. `payload` and `signature` are base64; `found` names where, for people.
+
+    `material` is what makes it keyless, as `trust_material` has it.
+    """
 
     kind: Literal["simple-signing", "bundle"]
     payload: str
     signature: str
     found: str
+    material: Json | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """A proof that holds: which key signed which digest."""
+    """A proof that holds: which key of the policy, or else who, signed which digest."""
 
     kind: str
     digest: str
-    key: Key
+    key: Key | None
+    signed: Signed | None
     found: str
 
 
 def verify(proof: Proof, rule: Rule, name: str, digests: Collection[str]) -> Verified:
-    """Whether a key of the rule signed one of the digests of the repository `name`. Errors: `Unproven`."""
+    """Whether a key or identity of the rule signed one of the digests of the repository `name`. Errors: `Unproven`."""
     payload, signature = decoded(proof.payload), decoded(proof.signature)
     message = payload if proof.kind == "simple-signing" else _pae(payload)
-    key = next((key for key in rule.keys if _signed_by(key.pem, signature, message)), None)
-    if key is None:
-        raise Unproven("is not by a key of the policy, or is broken")
+    key = next((key for key in rule.keys if is_signed(_loaded(key.pem), signature, message)), None)
+    signed = _keyless(proof, rule, message, signature, payload) if key is None else None
     document = strict_json(payload)
-    signed = _simple(document, rule, name) if proof.kind == "simple-signing" else _statement(document)
-    digest = next((one for one in digests if one in signed), "")
+    named = _simple(document, rule, name) if proof.kind == "simple-signing" else _statement(document)
+    digest = next((one for one in digests if one in named), "")
     if not digest:
-        raise Unproven(f"is for another image: {', '.join(sorted(signed))[:200] or 'it names none'}")
-    return Verified(proof.kind, digest, key, proof.found)
+        raise Unproven(f"is for another image: {', '.join(sorted(named))[:200] or 'it names none'}")
+    return Verified(proof.kind, digest, key, signed, proof.found)
 
 
-def strict_json(body: bytes) -> Json:
-    """A JSON object without a key twice: readers differ in which of the two they take. Errors: `Unproven`."""
-
-    def once(pairs: list[tuple[str, Any]]) -> Json:
-        made = dict(pairs)
-        if len(made) != len(pairs):
-            raise ValueError("a key twice")
-        return made
-
-    try:
-        document = json.loads(body.decode("utf-8"), object_pairs_hook=once)
-    except (ValueError, RecursionError) as fault:
-        raise Unproven("has a key twice" if str(fault) == "a key twice" else "is not JSON") from None
-    if not isinstance(document, dict):
-        raise Unproven("is not a JSON object")
-    return document
-
-
-def decoded(text: Any) -> bytes:  # Any: JSON
-    """Base64, nothing but. Errors: `Unproven`."""
-    try:
-        return base64.b64decode(text, validate=True)
-    except (TypeError, ValueError, binascii.Error):
-        raise Unproven("is not base64") from None
+def _keyless(proof: Proof, rule: Rule, message: bytes, signature: bytes, payload: bytes) -> Signed:
+    if rule.root is None:
+        raise Unproven(
+            "is not by a key of the policy, or is broken" if proof.material is None
+            else "is not by a key of the policy: it is keyless, and the policy names no identities"
+        )  # fmt: skip
+    if proof.material is None:
+        raise Unproven(
+            "is not by a key of the policy, or is broken" if rule.keys
+            else "was made with a key, and the policy wants an identity"
+        )  # fmt: skip
+    envelope = None if proof.kind == "simple-signing" else payload
+    root, allowed = root_of(rule.root.text), rule.identities
+    return verify_keyless(proof.material, message, signature, envelope, root=root, allowed=allowed)
 
 
 def _simple(document: Json, rule: Rule, name: str) -> set[str]:
-    critical = _object(document, "critical")
+    critical = member(document, "critical")
     if critical.get("type") != COSIGN_TYPE or set(critical) != {"identity", "image", "type"}:
         raise Unproven(f"is not a {COSIGN_TYPE}")
-    identity = _object(critical, "identity").get("docker-reference")
+    identity = member(critical, "identity").get("docker-reference")
     others = rule.signed_as
     if ANY not in others:
         try:
@@ -107,7 +97,7 @@ def _simple(document: Json, rule: Rule, name: str) -> set[str]:
             raise Unproven("names no repository") from None
         if not any(covers(pattern, canonical(signed)) for pattern in (canonical(name), *others)):
             raise Unproven(f"is for another repository: {signed}")
-    digest = _object(critical, "image").get("docker-manifest-digest")
+    digest = member(critical, "image").get("docker-manifest-digest")
     return {digest} if isinstance(digest, str) else set()
 
 
@@ -124,36 +114,9 @@ def _statement(document: Json) -> set[str]:
     return found
 
 
-def _object(document: Mapping[str, Any], key: str) -> Json:
-    value = document.get(key)
-    if not isinstance(value, dict):
-        raise Unproven(f"has no object {key!r}")
-    return value
-
-
 def _pae(payload: bytes) -> bytes:
     kind = IN_TOTO.encode()
     return b"DSSEv1 %d %b %d %b" % (len(kind), kind, len(payload), payload)
-
-
-def _signed_by(pem: str, signature: bytes, message: bytes) -> bool:
-    from cryptography.exceptions import InvalidSignature
-    from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
-    from cryptography.hazmat.primitives.hashes import SHA256
-
-    key = _loaded(pem)
-    try:
-        if isinstance(key, ec.EllipticCurvePublicKey):
-            key.verify(signature, message, ec.ECDSA(SHA256()))
-        elif isinstance(key, rsa.RSAPublicKey):
-            key.verify(signature, message, padding.PKCS1v15(), SHA256())
-        elif isinstance(key, ed25519.Ed25519PublicKey):
-            key.verify(signature, message)
-        else:
-            return False
-    except InvalidSignature:
-        return False
-    return True
 
 
 @lru_cache(maxsize=64)

@@ -14,6 +14,8 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
 
 from zlayer.image.reference import DOCKER_HUB
+from zlayer.image.trust_identity import Identity
+from zlayer.image.trust_root import RootFile
 from zlayer.model.errors import Denied, Problem
 
 Require = Literal["signature", "digest", "nothing", "refuse"]
@@ -37,7 +39,10 @@ class Key:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One `[[image.policy]]`. `match` is canonical; `signed_as` are patterns a signature may name besides the image."""
+    """One `[[image.policy]]`. `match` is canonical; `signed_as` are patterns a signature may name besides the image.
+
+    `root` is there when `identities` are.
+    """
 
     match: str
     require: Require
@@ -45,6 +50,8 @@ class Rule:
     signed_as: tuple[str, ...] = ()
     file: str = ""
     line: int = 0
+    identities: tuple[Identity, ...] = ()
+    root: RootFile | None = None
 
     def __str__(self) -> str:
         at = f" at {self.file}:{self.line}" if self.line else f" in {self.file}" if self.file else ""
@@ -57,7 +64,10 @@ class Rule:
     def of_document(cls, document: Mapping[str, Any]) -> Rule:
         """The inverse of `document`."""
         keys = tuple(Key(**key) for key in document["keys"])
-        return cls(**{**document, "keys": keys, "signed_as": tuple(document["signed_as"])})
+        identities = tuple(Identity(**one) for one in document["identities"])
+        root = RootFile(**document["root"]) if document["root"] else None
+        others = tuple(document["signed_as"])
+        return cls(**{**document, "keys": keys, "signed_as": others, "identities": identities, "root": root})
 
 
 def canonical(name: str) -> str:

@@ -9,25 +9,26 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from itertools import chain
-from typing import Any
 from urllib.parse import urljoin
 
 from zlayer.image import manifest as formats
 from zlayer.image import platform as platforms
 from zlayer.image.manifest import Index
+from zlayer.image.mirrors import registry_of
 from zlayer.image.reference import is_digest, parse
 from zlayer.image.registry import MAX_MANIFEST, Registry
+from zlayer.image.trust_json import Json, Unproven, listed, strict_json
+from zlayer.image.trust_material import BUNDLES, envelope_of, of_bundle, of_notes
 from zlayer.image.trust_order import TrustOrder
-from zlayer.image.trust_proof import IN_TOTO, SIGN_PREDICATE, Json, Proof, Unproven, decoded, strict_json, verify
+from zlayer.image.trust_proof import SIGN_PREDICATE, Proof, verify
 from zlayer.image.trust_rules import Rule, refusal
-from zlayer.model.errors import Corrupt, Failed, NotFound
+from zlayer.model.errors import Corrupt, Failed, NotFound, ZlayerError
 
 SIMPLE = "application/vnd.dev.cosign.simplesigning.v1+json"
 SIGNATURE = "dev.cosignproject.cosign/signature"
-BUNDLE = "application/vnd.dev.sigstore.bundle.v0.3+json"
 EMPTY = "application/vnd.oci.empty.v1+json"
 PREDICATE = "dev.sigstore.bundle.predicateType"
 MOST = 64
@@ -42,7 +43,7 @@ _BROKEN = (NotFound, Corrupt, Failed)
 
 def search(order: TrustOrder, environ: Mapping[str, str]) -> Json:
     """For an order: its digests, or those its reference stands for now, and the proof. Errors: as `prove`."""
-    registry = Registry(parse(order.reference), order.settings, environ)
+    registry = registry_of(parse(order.reference), order.settings, environ, lambda _name, _did: None)
     try:
         digests = order.digests or _served(registry, order.platform)
         return {"digests": list(digests), "proof": asdict(prove(registry, order.rule, digests))}
@@ -53,23 +54,59 @@ def search(order: TrustOrder, environ: Mapping[str, str]) -> Json:
 def prove(registry: Registry, rule: Rule, digests: Sequence[str]) -> Proof:
     """The first signature that the rule takes for one of the digests: an index, and the manifest it has for a platform.
 
-    Errors: `Denied`, saying what was found instead; those of the registry.
+    Mirrors are asked first, in their order; a signature there is for the registry's repository like any other.
+    Errors: `Denied`, saying what was found instead; those of the registry itself, not of mirrors.
     """
     name, told = registry.reference.name, list[str]()
-    for digest in digests:
-        for proof in chain(_simple(registry, digest, told), _bundles(registry, digest, told)):
-            try:
-                verify(proof, rule, name, digests)
-            except Unproven as why:
-                told.append(f"{proof.found} {why}")
-            else:
+    for mirror, place in registry.places():
+        try:
+            proof = _good(place, rule, name, digests, _Told(told, mirror))
+        except ZlayerError as error:
+            if not mirror:
+                raise
+            told.append(f"mirror {mirror} failed: {error.message}")
+        else:
+            if proof is not None:
                 return proof
     more = f"; and {len(told) - 3} more" if len(told) > 3 else ""
     found = f"no good signature was found: {'; '.join(told[:3])}{more}" if told else "it has no signature"
     raise refusal(
         rule, f"{registry.reference.familiar} ({digests[0]})", found,
-        hint=f"sign it (cosign sign --key KEY {name}@{digests[0]}), or change the policy and restart the daemon",
+        hint=f"sign it ({_command(rule)} {name}@{digests[0]}), or change the policy and restart the daemon",
     )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """What is said of signatures that do not count, and where they are."""
+
+    lines: list[str]
+    mirror: str
+
+    def append(self, line: str) -> None:
+        self.lines.append(f"{line} (mirror {self.mirror})" if self.mirror else line)
+
+
+def _good(place: Registry, rule: Rule, name: str, digests: Sequence[str], told: _Told) -> Proof | None:
+    for digest in digests:
+        for proof in chain(_simple(place, digest, told), _bundles(place, digest, told)):
+            try:
+                verify(proof, rule, name, digests)
+            except Unproven as why:
+                told.append(f"{proof.found} {why}")
+            else:
+                return replace(proof, found=f"{proof.found} at mirror {told.mirror}") if told.mirror else proof
+    return None
+
+
+def _command(rule: Rule) -> str:
+    return (
+        "cosign sign --key KEY"
+        if rule.keys
+        else f"cosign sign, as {rule.identities[0].subject}:"
+        if rule.identities
+        else "cosign sign"
+    )
 
 
 def _served(registry: Registry, platform: str | None) -> tuple[str, ...]:
@@ -82,14 +119,14 @@ def _served(registry: Registry, platform: str | None) -> tuple[str, ...]:
     return fetched.digest, formats.choose(document, wanted, registry.reference.familiar).digest
 
 
-def _simple(registry: Registry, digest: str, told: list[str]) -> Iterator[Proof]:
+def _simple(registry: Registry, digest: str, told: _Told) -> Iterator[Proof]:
     """What `cosign sign` puts under the tag `sha256-HEX.sig`."""
     if not digest.startswith("sha256:"):
         return  # a tag is at most 128 characters, and cosign signs sha256 alone
     tag = f"{digest.replace(':', '-')}.sig"
     try:
         document = strict_json(registry.manifest(tag).body)
-        layers = _listed(document, "layers")
+        layers = listed(document, "layers")
     except NotFound:
         return
     except (Corrupt, Failed, Unproven) as why:
@@ -105,19 +142,20 @@ def _simple(registry: Registry, digest: str, told: list[str]) -> Iterator[Proof]
             if layer.get("mediaType") != SIMPLE or not isinstance(signature, str):
                 raise Unproven("is no cosign signature")
             payload = _content(registry, layer, MAX_PAYLOAD)
-            yield Proof("simple-signing", base64.b64encode(payload).decode(), signature, found)
+            encoded = base64.b64encode(payload).decode()
+            yield Proof("simple-signing", encoded, signature, found, of_notes(notes or {}))
         except (*_BROKEN, Unproven) as why:
             told.append(f"{found} cannot be used: {why}")
 
 
-def _bundles(registry: Registry, digest: str, told: list[str]) -> Iterator[Proof]:
+def _bundles(registry: Registry, digest: str, told: _Told) -> Iterator[Proof]:
     """Sigstore bundles that refer to the digest."""
     try:
-        listed = _referrers(registry, digest)
+        there = _referrers(registry, digest)
     except (*_BROKEN, Unproven) as why:
         told.append(f"the referrers of {digest[:19]} cannot be used: {why}")
         return
-    likely = [one for one in listed if one.get("artifactType") in (BUNDLE, EMPTY, "", None)]
+    likely = [one for one in there if one.get("artifactType") in (*BUNDLES, EMPTY, "", None)]
     likely.sort(key=lambda one: not _is_signature(one))
     if len(likely) > MOST:
         told.append(f"{len(likely)} bundles refer to it, of which {MOST} were looked at")
@@ -127,8 +165,8 @@ def _bundles(registry: Registry, digest: str, told: list[str]) -> Iterator[Proof
             reference = entry.get("digest")
             if not isinstance(reference, str) or not is_digest(reference):
                 raise Unproven("has no proper digest")
-            layers = _listed(strict_json(registry.manifest(reference).body), "layers")
-            bundles = [layer for layer in layers if layer.get("mediaType") == BUNDLE]
+            layers = listed(strict_json(registry.manifest(reference).body), "layers")
+            bundles = [layer for layer in layers if layer.get("mediaType") in BUNDLES]
             if len(bundles) == 1:  # what is none is some other artifact
                 yield _proof(_content(registry, bundles[0], MAX_BUNDLE), found)
         except (*_BROKEN, Unproven) as why:
@@ -136,24 +174,14 @@ def _bundles(registry: Registry, digest: str, told: list[str]) -> Iterator[Proof
 
 
 def _proof(body: bytes, found: str) -> Proof:
-    document = strict_json(body)
-    if document.get("mediaType") != BUNDLE:
-        raise Unproven(f"is not a {BUNDLE}")
-    envelope = document.get("dsseEnvelope")
-    if not isinstance(envelope, dict):
-        raise Unproven("has no DSSE envelope")
-    if envelope.get("payloadType") != IN_TOTO:
-        raise Unproven(f"is not about {IN_TOTO}")
-    signatures = envelope.get("signatures")
-    if not isinstance(signatures, list) or len(signatures) != 1 or not isinstance(signatures[0], dict):
-        raise Unproven("has not exactly one signature")
-    payload, signature = decoded(envelope.get("payload")), decoded(signatures[0].get("sig"))
-    return Proof("bundle", base64.b64encode(payload).decode(), base64.b64encode(signature).decode(), found)
+    document, payload, signature = envelope_of(body)
+    first, second = (base64.b64encode(one).decode() for one in (payload, signature))
+    return Proof("bundle", first, second, found, of_bundle(document))
 
 
 def _referrers(registry: Registry, digest: str) -> list[Json]:
     """What refers to the digest: by the API, else by the tag that stands in for it."""
-    repository, rest, listed = f"/v2/{registry.reference.path}/", f"referrers/{digest}", list[Json]()
+    repository, rest, found = f"/v2/{registry.reference.path}/", f"referrers/{digest}", list[Json]()
     for page in range(_PAGES):
         try:
             link, body = registry.patience().call(registry.reference.domain, partial(_page, registry, rest))
@@ -161,12 +189,12 @@ def _referrers(registry: Registry, digest: str) -> list[Json]:
             if page:
                 raise
             return _by_tag(registry, digest)
-        listed += _listed(strict_json(body), "manifests")
+        found += listed(strict_json(body), "manifests")
         following = _NEXT.search(link)
-        if following is None or len(listed) > MOST:
+        if following is None or len(found) > MOST:
             break
         rest = urljoin(f"{repository}{rest}", following[1]).removeprefix(repository)
-    return listed
+    return found
 
 
 def _page(registry: Registry, rest: str) -> tuple[str, bytes]:
@@ -177,7 +205,7 @@ def _page(registry: Registry, rest: str) -> tuple[str, bytes]:
 def _by_tag(registry: Registry, digest: str) -> list[Json]:
     algorithm, _, digits = digest.partition(":")
     try:
-        return _listed(strict_json(registry.manifest(f"{algorithm}-{digits[:64]}").body), "manifests")
+        return listed(strict_json(registry.manifest(f"{algorithm}-{digits[:64]}").body), "manifests")
     except NotFound:
         return []
 
@@ -195,10 +223,3 @@ def _content(registry: Registry, descriptor: Json, limit: int) -> bytes:
     if not isinstance(size, int) or not 0 <= size <= limit:
         raise Unproven(f"is larger than {limit} bytes")
     return registry.document(digest, limit)
-
-
-def _listed(document: Json, key: str) -> list[Json]:
-    value: Any = document.get(key)  # Any: JSON
-    if not isinstance(value, list) or not all(isinstance(one, dict) for one in value):
-        raise Unproven(f"has no list {key!r}")
-    return value

@@ -25,12 +25,12 @@ from zlayer.image.contract import (
     Progress,
     Pushed,
     Totals,
-    Trust,
     Usage,
     Verified,
     Want,
 )
 from zlayer.image.s3.standing import Standing
+from zlayer.image.trust_contract import Trust
 from zlayer.model.base import Bytes, Timestamp
 from zlayer.model.container import PullPolicy
 from zlayer.model.errors import Conflict, Denied, Invalid, NotFound

@@ -78,14 +78,17 @@ def signature_tag(digest: str) -> str:
     return f"{digest.replace(':', '-')}.sig"
 
 
-def signatures(pairs: Sequence[tuple[bytes, bytes]]) -> OciImage:
-    """The image below `signature_tag`: payloads and their signatures."""
+def signatures(pairs: Sequence[tuple[bytes, bytes]], more: Json | None = None) -> OciImage:
+    """The image below `signature_tag`: payloads and their signatures; `more` annotations for each."""
     layers = [blob(content, SIMPLE) for content, _ in pairs]
     config = blob(
         encoded({"architecture": "", "os": "", "config": {}, "rootfs": {"type": "layers", "diff_ids": [
             one.digest for one in layers]}}), OCI_CONFIG,
     )  # fmt: skip
-    notes = [{"dev.cosignproject.cosign/signature": base64.b64encode(signature).decode()} for _, signature in pairs]
+    notes = [
+        {"dev.cosignproject.cosign/signature": base64.b64encode(signature).decode(), **(more or {})}
+        for _, signature in pairs
+    ]
     manifest = {
         "schemaVersion": 2,
         "mediaType": OCI_MANIFEST,
@@ -104,21 +107,33 @@ def signed(signer: Signer, digest: str, repository: str) -> OciImage:
 
 def bundle(signer: Signer, digest: str, predicate: str = SIGN) -> bytes:
     """A Sigstore bundle: a signed in-toto statement about the digest."""
+    content = statement(digest, predicate)
+    material = {"publicKey": {"hint": signer.fingerprint}}
+    envelope = enveloped(content, signer.sign(message_of(content)))
+    return encoded({"mediaType": BUNDLE, "verificationMaterial": material, "dsseEnvelope": envelope})
+
+
+def statement(digest: str, predicate: str = SIGN) -> bytes:
+    """What a bundle's signature is about."""
     algorithm, _, digits = digest.partition(":")
-    statement = encoded({
+    return encoded({
         "_type": "https://in-toto.io/Statement/v1", "predicateType": predicate, "predicate": {},
         "subject": [{"digest": {algorithm: digits}, "annotations": {}}],
     })  # fmt: skip
-    message = b" ".join(
-        (b"DSSEv1", str(len(IN_TOTO)).encode(), IN_TOTO.encode(), str(len(statement)).encode(), statement)
-    )
-    envelope = {
-        "payload": base64.b64encode(statement).decode(),
+
+
+def message_of(content: bytes) -> bytes:
+    """What is signed of a statement: DSSE's pre-authentication encoding."""
+    return b" ".join((b"DSSEv1", str(len(IN_TOTO)).encode(), IN_TOTO.encode(), str(len(content)).encode(), content))
+
+
+def enveloped(content: bytes, signature: bytes) -> Json:
+    """The DSSE envelope."""
+    return {
+        "payload": base64.b64encode(content).decode(),
         "payloadType": IN_TOTO,
-        "signatures": [{"sig": base64.b64encode(signer.sign(message)).decode()}],
+        "signatures": [{"sig": base64.b64encode(signature).decode()}],
     }
-    material = {"publicKey": {"hint": signer.fingerprint}}
-    return encoded({"mediaType": BUNDLE, "verificationMaterial": material, "dsseEnvelope": envelope})
 
 
 def referrer(content: bytes, subject: Json) -> OciImage:

@@ -29,6 +29,26 @@ def test_what_was_verified_and_by_which_key(daemon: ScriptedDaemon, cli: Cli) ->
     assert json.loads(cli("image", "trust", "r.example/a:1", "--format", "json").out) == GOOD
 
 
+def test_who_signed_without_a_key(daemon: ScriptedDaemon, cli: Cli) -> None:
+    issuer = "https://issuer.example"
+    policy = {**POLICY, "keys": {}, "identities": [{"issuer": issuer, "subject": "*@example.com"}],
+              "trusted_root": "/d/root.json"}  # fmt: skip
+    signed = {**SIGNED, "key": "", "key_file": "", "issuer": issuer, "subject": "dev@example.com",
+              "log": "https://rekor.example", "log_index": 4321, "signed_at": "2024-05-06T12:00:00Z"}  # fmt: skip
+    daemon.routes[ROUTE] = Answer({**GOOD, "policy": policy, "verified": signed})
+    assert cli("image", "trust", "r.example/a:1").out.splitlines()[3:] == [
+        "IDENTITY *@example.com by https://issuer.example",
+        "ROOT     /d/root.json",
+        "SIGNED   sha256:1",
+        "BY       dev@example.com",
+        "ISSUER   https://issuer.example",
+        "LOGGED   https://rekor.example at index 4321",
+        "TIME     2024-05-06T12:00:00Z",
+        "FOUND    simple-signing: signature 1 of sha256-1.sig",
+        "VERDICT  allowed",
+    ]
+
+
 def test_the_exit_code_of_an_image_that_may_not_run(daemon: ScriptedDaemon, cli: Cli) -> None:
     daemon.routes[ROUTE] = Answer(
         {**GOOD, "allowed": False, "reason": "it has no signature", "verified": None, "policy": {**POLICY, "line": 0}}

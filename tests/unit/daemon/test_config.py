@@ -183,8 +183,8 @@ attempts = 0
     assert problems(text) == [
         (12, "pull.attempts", ""),
         (3, "image.policy.0.require", "refuse"),
-        (8, "image.policy.1.identities", ""),
         (7, "image.policy.1.keys", ""),
+        (8, "image.policy.1.identities", ""),
         (9, "image.policy.2.match", ""),
     ]
 

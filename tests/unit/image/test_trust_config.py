@@ -8,9 +8,10 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
-from zlayer.image.trust_config import KEYS, UNSUPPORTED, read_key, read_rules
+from zlayer.image.trust_config import KEYS, read_key, read_rules
 from zlayer.image.trust_rules import REQUIREMENTS
 from zlayer.testing.signing import Kind, Signer
+from zlayer.testing.sigstore import Sigstore
 
 
 @pytest.mark.parametrize("kind", ["ecdsa", "ed25519", "rsa"])
@@ -65,7 +66,7 @@ def test_every_problem_at_once(tmp_path: Path) -> None:
     require = "signature"
     keys = ["missing.pub", "key.pem"]
     identities = [{issuer = "https://issuer.example", subject = "me"}]
-    trusted_root = "/root.json"
+    trusted_root = "missing.json"
     [[policy]]
     match = "r.example"
     require = "refuse"
@@ -93,12 +94,12 @@ def test_every_problem_at_once(tmp_path: Path) -> None:
         ("1.require", "'signed' is none of the requirements", "signature"),
         ("1.match", "'team/*' names no registry", "docker.io/team/*"),
         ("2.match", "'r.example/*/app' is no pattern", ""),
-        ("2.keys", 'require = "signature" wants keys', ""),
+        ("2.keys", 'require = "signature" wants keys or identities', ""),
         ("3.match", "'r.example/app", "r.example/app"),
+        ("3.identities", "identity 1", ""),
         ("3.keys", f"key 1, {tmp_path}/missing.pub", ""),
         ("3.keys", f"key 2, {tmp_path}/key.pem", ""),
-        ("3.identities", "'identities' is not supported yet", ""),
-        ("3.trusted_root", "'trusted_root' is not supported yet", ""),
+        ("3.trusted_root", f"{tmp_path}/missing.json", ""),
         ("4.match", "'r.example' is a registry alone", "r.example/*"),
         ("4.keys", 'only goes with require = "signature", not with "refuse"', ""),
         ("4.keys", f"key 1, {tmp_path}/missing.pub", ""),
@@ -108,6 +109,30 @@ def test_every_problem_at_once(tmp_path: Path) -> None:
         ("7.match", '"*" has a policy already', ""),
         ("8.match", "wants text", ""),
     }
+
+
+def test_identities_and_their_root(tmp_path: Path) -> None:
+    (tmp_path / "root.json").write_text(Sigstore().root())
+    (tmp_path / "bad.json").write_text("{}")
+    who = {"issuer": "https://issuer.example", "subject": "dev@example.com"}
+    policy = {"match": "r.example/*", "require": "signature", "identities": [who], "trusted_root": "root.json"}
+    rules, problems = read_rules({"policy": [policy]}, tmp_path)
+    assert problems == []
+    assert rules[0].root is not None
+    assert (rules[0].identities[0].subject, rules[0].root.file) == ("dev@example.com", f"{tmp_path}/root.json")
+    wrong: list[tuple[dict[str, object], str]] = [
+        ({"trusted_root": "bad.json"}, "is no trusted root: its mediaType"),
+        ({"trusted_root": 3}, "wants the name of a file"),
+        ({"identities": who}, "wants tables"),
+        ({"identities": [{**who, "subject": "*"}]}, "identity 1: wants a subject"),
+        ({"identities": [], "keys": []}, "only goes with identities"),
+        ({"require": "digest"}, 'only goes with require = "signature"'),
+    ]
+    for change, why in wrong:
+        _, problems = read_rules({"policy": [{**policy, **change}]}, tmp_path)
+        assert why in " ".join(one.message for one in problems), change
+    _, problems = read_rules({"policy": [{k: v for k, v in policy.items() if k != "trusted_root"}]}, tmp_path)
+    assert "identities want a trusted_root" in problems[0].message
 
 
 @pytest.mark.parametrize("table", [3, {"policy": {"match": "*"}}, {"policy": ["*"]}])
@@ -120,7 +145,8 @@ def test_the_page_about_trust_shows_policies_that_are_some(tmp_path: Path) -> No
     page = (Path(__file__).parents[3] / "docs" / "trust.md").read_text()
     [example] = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
     (tmp_path / "cosign.pub").write_bytes(Signer.make().pem)
+    (tmp_path / "trusted_root.json").write_text(Sigstore().root())
     rules, problems = read_rules(tomllib.loads(example)["image"], tmp_path)
-    assert (len(rules), problems) == (2, [])
+    assert (len(rules), problems) == (3, [])
     assert all(f"| `{key}` |" in page for key in KEYS)
-    assert all(f"`{word}`" in page for word in (*REQUIREMENTS, *UNSUPPORTED))
+    assert all(f"`{word}`" in page for word in REQUIREMENTS)

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from zlayer.image.reference import parse
 from zlayer.image.registry import Registry
-from zlayer.image.settings import RegistrySettings
+from zlayer.image.settings import RegistryHost, RegistrySettings
 from zlayer.image.trust_config import read_key
+from zlayer.image.trust_identity import Identity
 from zlayer.image.trust_order import TrustOrder
 from zlayer.image.trust_proof import Proof
+from zlayer.image.trust_root import RootFile
 from zlayer.image.trust_rules import Rule, is_refusal
 from zlayer.image.trust_search import MAX_PAYLOAD, MOST, prove, search
 from zlayer.model.errors import Denied, Unavailable
@@ -34,6 +37,9 @@ from zlayer.testing.signing import (
     signatures,
     signed,
 )
+from zlayer.testing.sigstore import Sigstore, Wish
+from zlayer.testing.sigstore_image import bundle as keyless_bundle
+from zlayer.testing.sigstore_image import signed as keyless_image
 
 SETTINGS = RegistrySettings(attempts=2, backoff=0.01, stall_timeout=5)
 MADE = image([layer(Tar().file("f", b"content"))])
@@ -219,7 +225,7 @@ def test_referrers_come_in_pages(shop: Shop, link: str) -> None:
     ("change", "why"),
     [
         (
-            lambda one: one.update(mediaType="application/vnd.dev.sigstore.bundle+json;version=0.1"),
+            lambda one: one.update(mediaType="application/vnd.dev.sigstore.bundle+json;version=0.9"),
             f"is not a {BUNDLE}",
         ),
         (lambda one: one.pop("dsseEnvelope"), "has no DSSE envelope"),
@@ -234,6 +240,83 @@ def test_bundles_that_are_none(shop: Shop, change: Callable[[dict[str, object]],
     change(document)
     bundles(shop, encoded(document))
     assert why in shop.refused()
+
+
+def test_signed_without_a_key(shop: Shop) -> None:
+    sigstore = Sigstore()
+    root = RootFile("/etc/root.json", sigstore.root(), "sha256:1")
+    shop.rule = replace(shop.rule, identities=(Identity("https://issuer.example", "dev@example.com"),), root=root)
+    shop.hold(keyless_image(sigstore.signer(Wish(sct="none")), MADE.digest, shop.name))
+    assert "has a certificate without a proof of publication (SCT)" in shop.refused()
+    shop.hold(keyless_image(sigstore.signer(), MADE.digest, shop.name))
+    assert shop.prove().material is not None
+    bundles(shop, keyless_bundle(sigstore.signer(), MADE.digest, "0.1"))
+    shop.registry.faults.append(Fault(TAG, status=404))
+    assert shop.prove().kind == "bundle"
+    shop.rule = replace(shop.rule, keys=(), identities=(Identity("https://issuer.example", "qa@example.com"),))
+    with pytest.raises(Denied) as caught:
+        shop.prove()
+    assert "is by dev@example.com, for whom https://issuer.example vouched" in caught.value.message
+    assert "cosign sign, as qa@example.com:" in caught.value.hint
+
+
+class Mirrored:
+    """The shop behind two mirrors, of which the second has a path of its own before it."""
+
+    def __init__(self, shop: Shop, mirrors: list[FaultyRegistry]) -> None:
+        self.shop, self.mirrors = shop, mirrors
+        names = (mirrors[0].address, f"{mirrors[1].address}/cache")
+        hosts = {shop.registry.address: RegistryHost(mirrors=names)}
+        self.settings = replace(SETTINGS, hosts=hosts)
+
+    def search(self) -> Proof:
+        order = TrustOrder(self.shop.reference, (MADE.digest,), None, self.shop.rule, self.settings)
+        proof = search(order, {})["proof"]
+        assert isinstance(proof, dict)
+        return Proof(**proof)
+
+
+@pytest.fixture
+def mirrored(shop: Shop) -> Iterator[Mirrored]:
+    with FaultyRegistry() as first, FaultyRegistry() as second:
+        yield Mirrored(shop, [first, second])
+
+
+def test_mirrors_are_asked_in_their_order_and_the_registry_last(mirrored: Mirrored) -> None:
+    shop, (first, second) = mirrored.shop, mirrored.mirrors
+    shop.hold(signed(shop.signer, MADE.digest, shop.name))
+    assert mirrored.search().found == f"signature 1 of {TAG}"
+    assert first.count(TAG) == second.count(TAG) == shop.registry.count(TAG) == 1
+    second.hold("cache/team/app", TAG, signed(shop.signer, MADE.digest, shop.name))
+    assert mirrored.search().found == f"signature 1 of {TAG} at mirror {second.address}/cache"
+    assert (first.count(TAG), shop.registry.count(TAG)) == (2, 1)
+    first.hold("team/app", TAG, signed(shop.stranger, MADE.digest, shop.name))
+    assert mirrored.search().found.endswith(f"{second.address}/cache"), "a bad one at a mirror hides none that is good"
+    first.faults.append(Fault("/v2/", status=503))
+    assert mirrored.search().found.endswith(f"{second.address}/cache")
+    shop.registry.faults.append(Fault("/v2/", status=503))
+    assert mirrored.search().found.endswith(f"{second.address}/cache"), "the registry itself is not needed then"
+
+
+def test_what_no_mirror_has_is_told_of_each(mirrored: Mirrored) -> None:
+    shop, (first, second) = mirrored.shop, mirrored.mirrors
+    first.hold("team/app", TAG, signed(shop.stranger, MADE.digest, shop.name))
+    second.faults.append(Fault("/manifests/", status=503))
+    with pytest.raises(Denied) as caught:
+        mirrored.search()
+    assert f"not by a key of the policy, or is broken (mirror {first.address})" in caught.value.message
+    assert f"mirror {second.address}/cache failed" in caught.value.message
+    shop.registry.faults.append(Fault("/manifests/", status=503))
+    with pytest.raises(Unavailable):
+        mirrored.search()
+
+
+def test_a_mirror_vouches_for_nobody(mirrored: Mirrored) -> None:
+    """What it serves is a signature of the registry's repository by a key of the policy, or none."""
+    shop, (first, _) = mirrored.shop, mirrored.mirrors
+    first.hold("team/app", TAG, signed(shop.signer, MADE.digest, f"{first.address}/team/app"))
+    with pytest.raises(Denied, match="is for another repository"):
+        mirrored.search()
 
 
 def test_an_index_or_its_manifest_for_the_platform(shop: Shop) -> None:

@@ -53,7 +53,7 @@ async def history(api: Api, reference: Annotated[str, Query()]) -> Response:
     responses=documented(TrustReport, errors=(403, 404, 422, 503)),
 )
 async def trust(api: Api, reference: Annotated[str, Query()]) -> Response:
-    """Of a local image without the network, when its signature is kept; else its registry is asked."""
+    """Of a local image without the network, when its signature is kept; else its mirrors and its registry are asked."""
     return answer(asdict(await api.agent.images.trust(reference)))
 
 
