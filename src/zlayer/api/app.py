@@ -27,6 +27,7 @@ from zlayer.api.routes import (
     images,
     instances,
     metrics,
+    parcels,
     proxy,
     registries,
     run,
@@ -47,6 +48,7 @@ ROUTERS = (
     run.router,
     storage.router,
     artifacts.router,
+    parcels.router,
     images.router,
     registries.router,
     proxy.router,
@@ -70,7 +72,7 @@ def guarded(core: FastAPI, services: Services, *, trusted: bool) -> ASGIApp:
     """`core` behind its door; several doors may share one core."""
     return Edge(
         Trusted(core) if trusted else Bearer(core, services.verify),
-        unbounded=[("POST", images.IMPORT), ("POST", artifacts.ATTACH)],
+        unbounded=[("POST", images.IMPORT), ("POST", artifacts.ATTACH), ("POST", parcels.BLOBS)],
     )
 
 

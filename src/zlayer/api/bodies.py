@@ -8,11 +8,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
+from zlayer.image.parcel_contract import Parcel, Part
 from zlayer.model.base import Bytes, Cpu, Document, Seconds
 from zlayer.model.container import BindMount, ContainerSpec, PullPolicy, Resources, TmpfsMount, VolumeMount
 
 Count = Annotated[int, Field(ge=0, le=10_000, strict=True)]
 Rows = Annotated[int, Field(ge=1, le=10_000)]
+DIGEST = r"^(sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128})$"
 YEAR = 365 * 86_400.0
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
@@ -199,6 +201,27 @@ class VerifyBody(Body):
 class PushBody(Body):
     reference: str
     target: str = ""
+
+
+class PartBody(Body):
+    """A blob: its digest, and how long it is."""
+
+    digest: Annotated[str, Field(pattern=DIGEST)]
+    size: Annotated[Bytes, Field(ge=0, lt=2**63)]
+
+
+class ParcelBody(Body):
+    """An image of another node: its name, its digest (and that of the index it was found by), and all it stands on."""
+
+    reference: Annotated[str, Field(max_length=4096)]
+    digest: Annotated[str, Field(pattern=DIGEST)]
+    index_digest: Annotated[str, Field(pattern=f"{DIGEST}|^$")] = ""
+    platform: Annotated[str, Field(max_length=256)] = ""
+    parts: Annotated[tuple[PartBody, ...], Field(min_length=1, max_length=4096)]
+
+    def parcel(self) -> Parcel:
+        parts = tuple(Part(one.digest, one.size) for one in self.parts)
+        return Parcel(self.reference, self.digest, self.index_digest, self.platform, parts)
 
 
 class TagBody(Body):

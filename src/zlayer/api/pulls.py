@@ -9,6 +9,7 @@ from typing import TypeVar
 import anyio
 
 from zlayer.image.contract import Image, Images, Progress, Pushed, Verified
+from zlayer.image.parcel_contract import Parcel
 from zlayer.model.base import Bytes
 from zlayer.model.container import PullPolicy
 from zlayer.model.errors import ZlayerError
@@ -36,6 +37,11 @@ async def pull(
 async def push(images: Images, source: str, target: str, *, tell: OnBlob) -> Pushed:
     """As `Images.push`, and told as a pull is."""
     return await _told(partial(images.push, source, target), tell)
+
+
+async def accept(images: Images, parcel: Parcel, *, tell: OnBlob) -> Image:
+    """As `Parcels.accept`, and told as a pull is."""
+    return await _told(partial(images.parcels.accept, parcel), tell)
 
 
 async def verify(images: Images, references: Sequence[str], *, repair: bool, in_use: InUse, tell: OnBlob) -> Verified:

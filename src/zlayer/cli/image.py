@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import time
 
-from zlayer.cli import image_artifacts, image_trust, image_verify, link
+from zlayer.cli import image_artifacts, image_send, image_trust, image_verify, link
 from zlayer.cli.parsing import add_format, add_subcommand
 from zlayer.cli.render.documents import as_text
 from zlayer.cli.render.progress import short
@@ -22,6 +22,7 @@ zlayer image history alpine:3.20
 zlayer image trust alpine:3.20
 zlayer image rm alpine:3.20 redis:7
 zlayer image verify --repair
+zlayer image send shop/web:2 https://node2:3669 --token-file node2.token
 zlayer image attach localhost:5000/shop/web:2 web.spdx.json --type application/spdx+json
 zlayer image sbom localhost:5000/shop/web:2
 """
@@ -39,6 +40,7 @@ def register(parser: argparse.ArgumentParser) -> None:
     history.add_argument("--no-trunc", action="store_true", help="whole commands")
     add_format(history)
     image_verify.register(subs)
+    image_send.register(subs)
     image_artifacts.register(subs)
     image_trust.register(add_subcommand(subs, "trust", "Show whether an image may run, and by which signature"))
     inspect = add_subcommand(subs, "inspect", "Show everything about an image")
@@ -50,6 +52,8 @@ def run(args: argparse.Namespace) -> int:
     screen = Screen.of(args)
     if args.action == "ls":
         return _list(args, screen)
+    if args.action == "send":
+        return image_send.run(args, screen)
     api = link.client(args)
     if args.action == "inspect":
         screen.data(as_text(dict(api.image(args.image)), args.format))

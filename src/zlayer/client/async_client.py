@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, TypeVar
@@ -255,6 +256,31 @@ class AsyncClient:
 
     async def sbom(self, reference: str, *, kind: str = "") -> image_results.Sbom:
         return await self.send(calls.sbom(reference, kind))
+
+    async def parcel(self, reference: str) -> image_results.Parcel:
+        call = calls.parcel(reference)
+        async with async_transport.request(self.address, call.method, call.target, timeout=math.inf) as response:
+            return call.read(json.loads(await response.read()))
+
+    async def missing(self, parcel: image_results.Parcel) -> tuple[image_results.Part, ...]:
+        return await self.send(calls.missing(parcel))
+
+    async def read_blob(self, part: image_results.Part) -> AsyncGenerator[bytes, None]:
+        async with async_transport.request(
+            self.address, "GET", calls.blob(part), headers={"Accept": "*/*"}, timeout=self.timeout
+        ) as response:
+            async for piece in response.chunks():
+                yield piece
+
+    async def send_blob(self, part: image_results.Part, pieces: AsyncIterable[bytes]) -> image_results.Part:
+        headers = {"Content-Type": "application/octet-stream"}
+        async with async_transport.upload(
+            self.address, calls.blob(part), pieces, headers=headers, timeout=self.timeout
+        ) as response:
+            return image_results.Part.of(json.loads(await response.read()))
+
+    def accept(self, parcel: image_results.Parcel) -> AsyncGenerator[results.PullProgress | results.Image, None]:
+        return self.stream(calls.accept(parcel))
 
     async def logins(self) -> tuple[results.Login, ...]:
         return await self.send(calls.logins())

@@ -293,6 +293,27 @@ def image_trust(reference: str) -> Call[results.Trust]:
     return Call("GET", f"{API}/images/trust{query(reference=reference)}", results.Trust.of)
 
 
+def parcel(reference: str) -> Call[image_results.Parcel]:
+    return Call("GET", f"{API}/images/parcel{query(reference=reference)}", image_results.Parcel.read)
+
+
+def missing(parcel: image_results.Parcel) -> Call[tuple[image_results.Part, ...]]:
+    return Call("POST", f"{API}/images/missing", _missing, parcel.body())
+
+
+def _missing(doc: Mapping[str, Any]) -> tuple[image_results.Part, ...]:
+    return image_results.Part.all(doc["missing"])
+
+
+def blob(part: image_results.Part) -> str:
+    """The target a blob is read from, or posted to, from byte `here` on."""
+    return f"{API}/images/blobs{query(digest=part.digest, size=part.size, offset=part.here)}"
+
+
+def accept(parcel: image_results.Parcel) -> Call[results.PullProgress | results.Image]:
+    return Call("POST", f"{API}/images/accept", _pulled, parcel.body())
+
+
 def logins() -> Call[tuple[results.Login, ...]]:
     return Call("GET", f"{API}/registries", results.Login.all)
 

@@ -272,6 +272,35 @@ class Client:
     def sbom(self, reference: str, *, kind: str = "") -> image_results.Sbom:
         return self.send(calls.sbom(reference, kind))
 
+    def parcel(self, reference: str) -> image_results.Parcel:
+        """What a local image stands on, to send it to another node. What was given back is fetched again first."""
+        call = calls.parcel(reference)
+        with transport.request(self.address, call.method, call.target, timeout=None) as response:
+            return call.read(response.json())
+
+    def missing(self, parcel: image_results.Parcel) -> tuple[image_results.Part, ...]:
+        """What this node lacks of an image of another."""
+        return self.send(calls.missing(parcel))
+
+    def read_blob(self, part: image_results.Part) -> Generator[bytes, None, None]:
+        """A blob of a local image, from byte `here` on."""
+        with transport.request(
+            self.address, "GET", calls.blob(part), headers={"Accept": "*/*"}, timeout=self.timeout
+        ) as response:
+            yield from response.chunks()
+
+    def send_blob(self, part: image_results.Part, pieces: Iterable[bytes]) -> image_results.Part:
+        """Give this node a blob, from byte `here` on; how much of it is there now."""
+        headers = {"Content-Type": "application/octet-stream"}
+        with transport.upload(
+            self.address, calls.blob(part), pieces, headers=headers, timeout=self.timeout
+        ) as response:
+            return image_results.Part.of(response.json())
+
+    def accept(self, parcel: image_results.Parcel) -> Generator[results.PullProgress | results.Image, None, None]:
+        """Make an image of what was sent: how each layer stands, then the image, last."""
+        return self.stream(calls.accept(parcel))
+
     def logins(self) -> tuple[results.Login, ...]:
         return self.send(calls.logins())
 

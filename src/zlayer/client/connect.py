@@ -40,8 +40,8 @@ def root(data_dir: str | None, environ: Mapping[str, str] = os.environ) -> str:
     return os.path.realpath(os.path.expanduser(given))  # noqa: PTH111
 
 
-def parse(host: str, *, token: str = "", ca: str = "") -> Address:
-    """Read a ZLAYER_HOST. The default port is 3669.
+def parse(host: str, *, token: str = "", ca: str = "", named: str = "ZLAYER_HOST ") -> Address:
+    """Read a ZLAYER_HOST, or what `named` says. The default port is 3669.
 
     `Invalid` when it is no address, `Denied` when a token would cross a network in the clear.
     """
@@ -55,7 +55,7 @@ def parse(host: str, *, token: str = "", ca: str = "") -> Address:
         from zlayer.model.errors import Invalid
 
         raise Invalid(
-            f"ZLAYER_HOST {host!r} is no address",
+            f"{named}{host!r} is no address",
             hint="write unix:///path/zlayer.sock, http://127.0.0.1:3669 or https://host:3669",
         )
     name = name.strip("[]")
@@ -63,7 +63,7 @@ def parse(host: str, *, token: str = "", ca: str = "") -> Address:
         from zlayer.model.errors import Denied
 
         raise Denied(
-            f"ZLAYER_HOST {host!r} would send the token in the clear",
+            f"{named}{host!r} would send the token in the clear",
             hint=f"write https://{rest}, or reach the daemon by a tunnel on 127.0.0.1",
         )
     return Address(host=name, port=int(port), tls=scheme == "https", token=token, ca=ca)

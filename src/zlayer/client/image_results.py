@@ -55,3 +55,32 @@ class Sbom(Record):
     digest: str
     type: str = ""
     text: str = ""
+
+
+class Part(Record):
+    """A blob an image stands on; `here`: how many of its bytes have arrived at the node that was asked."""
+
+    digest: str
+    size: int
+    here: int = 0
+
+
+class Parcel(Record):
+    """An image as it travels from one node to another, with all the blobs it stands on."""
+
+    reference: str
+    digest: str
+    index_digest: str = ""
+    platform: str = ""
+    blobs: tuple[Part, ...] = ()
+
+    @classmethod
+    def read(cls, doc: Mapping[str, Any]) -> Parcel:  # Any: JSON
+        """`parts` is what the wire calls the blobs; a record has its own use for the word."""
+        return cls.of({**doc, "blobs": ()}).but(blobs=Part.all(doc["parts"]))
+
+    def body(self) -> dict[str, Any]:  # Any: JSON
+        doc = self.document()
+        doc["parts"] = [{"digest": one.digest, "size": one.size} for one in self.blobs]
+        del doc["blobs"]
+        return doc

@@ -17,7 +17,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from zlayer.image.reference import is_digest
-from zlayer.model.errors import Corrupt, Exhausted, Failed, Invalid, ZlayerError
+from zlayer.model.base import Bytes
+from zlayer.model.errors import Corrupt, Exhausted, Failed, Invalid, Unavailable, ZlayerError
 
 
 class BlobStore:
@@ -103,14 +104,21 @@ class BlobStore:
                 if not (dead and alive(int(entry.name.partition("-")[0]))):
                     Path(entry.path).unlink(missing_ok=True)
 
+    def arrived(self, digest: str) -> Bytes:
+        """How much of a blob its partial holds."""
+        with contextlib.suppress(FileNotFoundError):
+            return Bytes(self._partial(digest).stat().st_size)
+        return Bytes(0)
+
     @contextlib.contextmanager
-    def partial(self, digest: str) -> Iterator[Partial]:
+    def partial(self, digest: str, *, wait: bool = True) -> Iterator[Partial]:
         """What has arrived of a blob, to read, extend and commit; ours alone until the end of the block.
 
-        Waits for another process or thread at work on the same blob; look afterwards whether it has finished.
+        Waits for another process or thread at work on the same blob; look afterwards whether it has finished. Not to
+        `wait` is `Unavailable` then.
         """
         path = self._partial(digest)
-        descriptor = _locked(path)
+        descriptor = _locked(path, wait=wait)
         partial = Partial(path, self.path(digest), descriptor)
         try:
             yield partial
@@ -183,7 +191,7 @@ class Partial:
         self.size, self.gone = 0, True
 
 
-def _locked(path: Path) -> int:
+def _locked(path: Path, *, wait: bool = True) -> int:
     """Open and lock the file of that name; whoever held it before may have renamed it away, then it is made anew."""
     while True:
         try:
@@ -192,11 +200,14 @@ def _locked(path: Path) -> int:
         except OSError as error:
             raise disk_error(error, path) from error
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            fcntl.flock(descriptor, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
             if path.stat().st_ino == os.fstat(descriptor).st_ino:
                 return descriptor
         except FileNotFoundError:
             pass
+        except BlockingIOError:
+            os.close(descriptor)
+            raise Unavailable(f"{path.name} is being taken in already", hint="wait for it", retry_after=1) from None
         except BaseException:
             os.close(descriptor)
             raise

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from zlayer.image.artifact_contract import Artifacts
+from zlayer.image.parcel_contract import Parcels
 from zlayer.image.s3.standing import Standing
 from zlayer.image.trust_contract import Trust
 from zlayer.model.base import Bytes, Seconds, Timestamp
@@ -249,6 +250,9 @@ class Images(Protocol):
 
     @property
     def artifacts(self) -> Artifacts: ...
+
+    @property
+    def parcels(self) -> Parcels: ...
 
     async def pull(
         self,

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -22,10 +21,11 @@ from zlayer.image.flights import Flights
 from zlayer.image.layers import LayerStore
 from zlayer.image.login_order import LoginOrder
 from zlayer.image.logins import Logins, domain_of
+from zlayer.image.parcels import LocalParcels, Outcome, Yard
 from zlayer.image.pull_order import Pulled, PullOrder
 from zlayer.image.pull_process import pulled_of, run_job, run_pull, run_push
 from zlayer.image.push_order import PushOrder
-from zlayer.image.records import Record, Records, image_config
+from zlayer.image.records import Record, Records, image_of, mounts
 from zlayer.image.reference import Reference, parse
 from zlayer.image.s3.keeper import Keeper
 from zlayer.image.settings import RegistrySettings
@@ -34,15 +34,13 @@ from zlayer.image.trust_contract import Trust
 from zlayer.image.trust_gate import Gate
 from zlayer.image.trust_rules import Rule
 from zlayer.image.upkeep import Hands, LocalUpkeep
-from zlayer.model.base import Bytes, Timestamp
+from zlayer.model.base import Bytes
 from zlayer.model.container import PullPolicy
 from zlayer.model.errors import Conflict, Deadline, Exhausted, Failed, Invalid, NotFound, Unavailable, ZlayerError
 
 log = structlog.get_logger()
 WORKERS = 4
 """Pulls of different images at a time; each is a process."""
-MOUNTS = 3
-"""Repositories a push asks for a blob before it sends it."""
 _ROUNDS = 3
 _SWEEP_DEADLINE = 30.0
 
@@ -80,6 +78,10 @@ class LocalImages:
         )  # fmt: skip
         self.upkeep = LocalUpkeep(hands)
         self.artifacts = RegistryArtifacts(root, self._settings, self._workers)
+        self.parcels = LocalParcels(Yard(
+            root, self._stores.blobs, self._settings, self._own, find=self._one, held=self._records.blobs,
+            repack=self._repack, admit=self._admitted, settle=self._settle,
+        ))  # fmt: skip
         self.stock = Stock(self._stores, self._records, self._writing, find=self._one, alone=self._alone,
             tier=self.keeper.standing if self.keeper else None)  # fmt: skip
 
@@ -151,7 +153,8 @@ class LocalImages:
         wanted = self._target(target or record.image.reference, pinned=not target)
         await self._repack(record, on_progress or (lambda _progress: None))
         order = PushOrder(
-            self._root, str(wanted), record.image.digest, self._settings, self._mounts(record, wanted),
+            self._root, str(wanted), record.image.digest, self._settings,
+            mounts([record, *self._records.all()], self._parse, wanted),
             platform=record.image.platform, index_digest=record.image.index_digest,
         )  # fmt: skip
         async with self._workers:
@@ -160,7 +163,7 @@ class LocalImages:
     async def export(self, references: Sequence[str], out: int, *, compression: Compression = "") -> None:
         records = [self._one(reference) for reference in references]
         for record in records:
-            await self._repack(record, lambda _progress: None)
+            await self._repack(record)
         images = tuple((record.image.reference, record.image.digest) for record in records)
         order = ExportOrder(self._root, images, compression, out)
         async with self._workers:
@@ -176,25 +179,34 @@ class LocalImages:
         if rootfs and not wanted:
             raise Invalid("a root file system has no name of its own", hint="give it one: -t NAME[:TAG]")
         order = ImportOrder(self._root, wanted, rootfs, self._settings, source, asked or None)
+
+        async def work() -> Outcome:
+            result = await run_job(order.document(), lambda _progress: None, inherit=(source,))
+            return [(self._parse(one["reference"]), pulled_of(one["pulled"])) for one in result["images"]]
+
+        return await self._settle(work, asked)
+
+    async def _settle(self, work: Callable[[], Awaitable[Outcome]], asked: str) -> Sequence[Image]:
+        """Keep what a worker makes of content that came from no registry. What it leaves half-written goes."""
         self._guests += 1
-        whole = False
+        whole = failed = False
         try:
             async with self._workers:
-                result = await run_job(order.document(), lambda _progress: None, inherit=(source,))
+                made = await work()
             whole = True
             async with self._writing:
-                return [await self._keep(self._parse(one["reference"]), asked, pulled_of(one["pulled"]))
-                        for one in result["images"]]  # fmt: skip
+                return [await self._keep(reference, asked, pulled) for reference, pulled in made]
         except ZlayerError:
-            if self._guests == 1 and not len(self._flights):  # what has no record is this import's
-                async with self._writing:
-                    await self._collect(None)
+            failed = True
             raise
         finally:
             self._guests -= 1
             if not whole:
                 with anyio.CancelScope(shield=True), anyio.move_on_after(_SWEEP_DEADLINE):
                     await to_thread.run_sync(self._sweep)
+            if failed and self._alone():  # what has no record was ours
+                async with self._writing:
+                    await self._collect(None)
 
     async def login(self, registry: str, username: str, password: str) -> str:
         domain = domain_of(registry)
@@ -234,7 +246,7 @@ class LocalImages:
             untagged = [f"untagged: {record.image.reference}" for record in gone]
             return [*untagged, *await self._collect(gone)]
 
-    async def _repack(self, record: Record, report: OnProgress) -> None:
+    async def _repack(self, record: Record, report: OnProgress = lambda _progress: None) -> None:
         """Fetch compressed layers again that were given back for their space; from any name the image has."""
         if not all(map(self._stores.blobs.has, record.blobs)):
             await self._again(record, True, report)
@@ -273,15 +285,13 @@ class LocalImages:
             raise Invalid(f"{text!r} names a digest, which nobody can choose", hint="write NAME or NAME:TAG")
         return wanted
 
-    def _mounts(self, record: Record, wanted: Reference) -> tuple[str, ...]:
-        """Repositories of the registry that the image's blobs came from, the image's own first."""
-        near = [record, *(one for one in self._records.all() if set(one.blobs) & set(record.blobs))]
-        names = (self._parse(one.image.reference) for one in near)
-        paths = dict.fromkeys(n.path for n in names if n.domain == wanted.domain and n.path != wanted.path)
-        return tuple(paths)[:MOUNTS]
-
     def _parse(self, reference: str) -> Reference:
         return parse(reference, self._settings.default_registry)
+
+    def _admitted(self, text: str) -> Reference:
+        """A name that its policy does not refuse as such."""
+        self.gate.name(wanted := self._parse(text))
+        return wanted
 
     def _asked(self, platform: str | None) -> str:
         """The key of a platform; empty for this machine's own, named or not."""
@@ -346,7 +356,7 @@ class LocalImages:
                 whole = True
                 return pulled
             except Exhausted:
-                if len(self._flights) == 1 and not self._guests:  # layers without a record are ours, and fill the disk
+                if len(self._flights) == 1 and not self._guests and not self.parcels.expecting:  # ours fill it
                     async with self._writing:
                         await self._collect(None)
                 raise
@@ -364,17 +374,7 @@ class LocalImages:
 
     async def _keep(self, reference: Reference, asked: str, pulled: Pulled) -> Image:
         """Record the image."""
-        image = Image(
-            reference=str(reference),
-            digest=pulled.digest,
-            config=image_config(dict(pulled.config or {})),
-            layers=pulled.layers,
-            platform=pulled.platform,
-            size=Bytes(pulled.size),
-            pulled_at=Timestamp(time.time()),
-            index_digest=pulled.index_digest,
-            media_type=pulled.media_type,
-        )
+        image = image_of(reference, pulled)
         await self._put(Record(image, pulled.blobs, asked), reference)
         return image
 
@@ -388,8 +388,8 @@ class LocalImages:
         await to_thread.run_sync(self._records.put, record)
 
     def _alone(self) -> bool:
-        """No pull or import is under way, whose content no record stands on yet."""
-        return not len(self._flights) and not self._guests
+        """No pull, import or parcel is under way, whose content no record stands on yet."""
+        return not len(self._flights) and not self._guests and not self.parcels.expecting
 
     async def _collect(self, removed: Sequence[Record] | None) -> Sequence[str]:
         """Delete what the removed stood on alone; None, or nobody pulling: all that no record stands on."""

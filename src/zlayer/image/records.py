@@ -8,7 +8,8 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
@@ -16,10 +17,13 @@ from typing import Any
 
 from zlayer.image.blobs import write_whole
 from zlayer.image.contract import Image, ImageConfig
+from zlayer.image.pull_order import Pulled
 from zlayer.image.reference import Reference
 from zlayer.model.base import Bytes, Timestamp
 
 SCHEMA = 1
+MOUNTS = 3
+"""Repositories a push asks for a blob before it sends it."""
 _REFERENCE = re.compile(r'"reference": "([^"\\]+)"')
 _PLATFORM = re.compile(r'"asked_platform": "([^"\\]*)"')
 _PREFIX = re.compile(r"(?:(sha256|sha512):)?([0-9a-f]{8,128})")
@@ -173,6 +177,29 @@ def _record(document: dict[str, Any]) -> Record:  # Any: a JSON document
         blobs=tuple(document["blobs"]),
         asked_platform=document["asked_platform"],
         superseded=document["superseded"],
+    )
+
+
+def mounts(records: Sequence[Record], parse: Callable[[str], Reference], wanted: Reference) -> tuple[str, ...]:
+    """Repositories of the registry that the blobs of the first record came from, its own first."""
+    first = set(records[0].blobs)
+    names = (parse(one.image.reference) for one in records if first & set(one.blobs) or one is records[0])
+    paths = dict.fromkeys(n.path for n in names if n.domain == wanted.domain and n.path != wanted.path)
+    return tuple(paths)[:MOUNTS]
+
+
+def image_of(reference: Reference, pulled: Pulled) -> Image:
+    """What a worker unpacked just now, under its name."""
+    return Image(
+        reference=str(reference),
+        digest=pulled.digest,
+        config=image_config(dict(pulled.config or {})),
+        layers=pulled.layers,
+        platform=pulled.platform,
+        size=Bytes(pulled.size),
+        pulled_at=Timestamp(time.time()),
+        index_digest=pulled.index_digest,
+        media_type=pulled.media_type,
     )
 
 

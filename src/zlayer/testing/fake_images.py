@@ -34,6 +34,7 @@ from zlayer.image.trust_contract import Trust
 from zlayer.model.base import Bytes, Timestamp
 from zlayer.model.container import PullPolicy
 from zlayer.model.errors import Conflict, Denied, Invalid, NotFound
+from zlayer.testing.fake_parcels import FakeParcels
 
 REFUSED = "wrong"
 
@@ -138,6 +139,7 @@ class FakeImages:
     local: dict[str, Image] = field(default_factory=dict)
     downloads: Counter[str] = field(default_factory=Counter)
     attached: dict[str, list[Document]] = field(default_factory=dict)
+    content: dict[str, bytes] = field(default_factory=dict)
     limits: list[Bytes | None] = field(default_factory=list)
     damaged: set[str] = field(default_factory=set)
     known: dict[str, str] = field(default_factory=dict)
@@ -150,6 +152,10 @@ class FakeImages:
     @property
     def artifacts(self) -> FakeArtifacts:
         return FakeArtifacts(self.attached)
+
+    @property
+    def parcels(self) -> FakeParcels:
+        return FakeParcels(self.local, self.content)
 
     @property
     def upkeep(self) -> FakeUpkeep:
