@@ -114,10 +114,12 @@ class Bench:
 
 
 @contextmanager
-def bench(root: Path, image: str, **ca_settings: Any) -> Iterator[Bench]:
+def bench(root: Path, image: str, *, alpn: bool = False, **ca_settings: Any) -> Iterator[Bench]:
+    """With `alpn` names are proved on the https port, and there is nothing for http-01 to be asked at."""
     proofs, https = free_ports(2)
     with ExitStack() as stack:
-        ca = stack.enter_context(pebble(root / "ca", settings={"httpPort": proofs, **ca_settings}))
+        asked = {"httpPort": proofs, "tlsPort": https if alpn else 1}
+        ca = stack.enter_context(pebble(root / "ca", settings={**asked, **ca_settings}))
         door = stack.enter_context(front(ca, root))
         hook = root / "hook"
         hook.write_text(HOOK.format(python=sys.executable, said=str(root / "said"), management=ca.dns_management))
@@ -126,6 +128,7 @@ def bench(root: Path, image: str, **ca_settings: Any) -> Iterator[Bench]:
             f'{CONFIG}[acme]\nemail = "ops@example.org"\nagree = true\ndirectory = "{door.directory}"\n'
             f'ca_file = "{ca.ca_file}"\nhttp_port = {proofs}\ndns_hook = "{hook}"\n'
         )
+        config += f'challenge = "tls-alpn-01"\ntls_port = {https}\n' if alpn else ""
         site = stack.enter_context(Site(config))
         site.start()
         yield Bench(site, ca, door, https, image, root)

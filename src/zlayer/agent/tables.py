@@ -107,7 +107,10 @@ def ready_ids(groups: Iterable[Group]) -> frozenset[str]:
     return frozenset(key for group in groups for key, one in group.items() if one.ready and one.live)
 
 
-def routes_plane(node: Node, proxy: Proxy, unseal: Unseal, acme_port: int) -> Plane[RouteTable]:
+def routes_plane(
+    node: Node, proxy: Proxy, unseal: Unseal, acme_port: int, tls_port: int | None = None
+) -> Plane[RouteTable]:
+    """`acme_port` and `tls_port` as for `plan.needs.table_certificates`."""
     homes, ready = Homes(node), Serving()
     kept, chosen = Kept[tuple[Piece, ...]](), Kept[tuple[Certificates, tuple[str, ...]]]()
     services: dict[str, Kept[tuple[Piece, ...]]] = {}
@@ -136,7 +139,9 @@ def routes_plane(node: Node, proxy: Proxy, unseal: Unseal, acme_port: int) -> Pl
         return Derived(made, members, trouble=tuple(trouble))
 
     def _certificates(picture: Picture) -> tuple[Certificates, tuple[str, ...]]:
-        return table_certificates(picture.deployments.values(), picture.certificates, picture.orders, unseal, acme_port)
+        return table_certificates(
+            picture.deployments.values(), picture.certificates, picture.orders, unseal, acme_port, tls_port
+        )
 
     def made_of(picture: Picture) -> Parts:
         return (*_own(picture), *ready.of(picture).values())

@@ -15,7 +15,7 @@ import structlog
 
 from zlayer.model import keys
 from zlayer.model.base import Timestamp
-from zlayer.model.certificate import Account, AcmeSettings, Order, Pair
+from zlayer.model.certificate import Account, AcmeSettings, Order, Pair, Proof
 from zlayer.model.errors import Conflict, Corrupt, Deadline, Failed, NotFound, Unsupported, ZlayerError
 from zlayer.plan.needs import Need
 from zlayer.proxy.certs.contract import (
@@ -202,12 +202,15 @@ class Orders:
 
     async def _place(self, progress: _Progress, ways: Sequence[tuple[Authorization, Challenge]]) -> None:
         files = {way.token: way.answer for _, way in ways if way.kind == "http-01"}
+        shown = {one.name: way.answer for one, way in ways if way.kind == "tls-alpn-01"}
         records = tuple((f"_acme-challenge.{one.name}", way.answer) for one, way in ways if way.kind == "dns-01")
         order = progress.order
-        if files.items() - order.challenges.items() or set(records) - set(order.records):
+        proofs = await self._proofs(order, shown)
+        if files.items() - order.challenges.items() or set(records) - set(order.records) or proofs != order.proofs:
             progress.order = order.model_copy(
                 update={
                     "challenges": {**order.challenges, **files},
+                    "proofs": proofs,
                     "records": tuple(dict.fromkeys((*order.records, *records))),
                 }
             )
@@ -217,19 +220,29 @@ class Orders:
         for record, value in records:
             assert self._ca.hook is not None
             await self._ca.hook.present(record, value)
-        if files:
+        if files or shown:
             await self._ca.published(progress.modified)
 
+    async def _proofs(self, order: Order, shown: Mapping[str, str]) -> dict[str, Proof]:
+        """What the order has to show by tls-alpn-01, with what it lacks."""
+        found = dict(order.proofs)
+        for name, answer in shown.items():
+            if name not in found or found[name].answer != answer:
+                pair = await self._certifier.proof(name, answer)
+                sealed = self._sealer.seal(pair.key, keys.order(order.name))
+                found[name] = Proof(answer=answer, chain=pair.chain, key=sealed)
+        return found
+
     def _way(self, one: Authorization) -> Challenge:
-        """http-01 where the name allows it, else dns-01."""
+        """As the settings say where the name allows it, else dns-01."""
         offered = {challenge.kind: challenge for challenge in one.challenges}
-        if "http-01" in offered and not one.wildcard:
-            return offered["http-01"]
+        if (chosen := self._ca.settings.challenge) in offered and not one.wildcard:
+            return offered[chosen]
         if "dns-01" in offered and self._ca.hook is not None:
             return offered["dns-01"]
         raise Unsupported(
             f"the CA wants {one.name} proved by {' or '.join(sorted(offered)) or 'nothing it says'}",
-            hint="http-01 is answered by the proxy, dns-01 by dns_hook in [acme]; tls-alpn-01 not by this proxy engine",
+            hint="the proxy answers http-01, or tls-alpn-01 (`challenge` in [acme]), and dns_hook in [acme] dns-01",
         )
 
     async def _why(self, identity: Identity, state: OrderState) -> str:

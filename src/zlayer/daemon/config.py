@@ -2,7 +2,8 @@
 
 Keys (all optional): `default_registry`; `[daemon] bind group node_name runtime log_level log_format tls_cert tls_key`;
 `[network] subnet ipv6`; `[acme] email agree directory ca_file
-dns_hook eab_kid eab_key_file preferred_chain http_port`; `[registries."HOST[:PORT]"]` and `[pull]` as
+dns_hook eab_kid eab_key_file preferred_chain challenge http_port
+tls_port`; `[registries."HOST[:PORT]"]` and `[pull]` as
 `image.settings` has them; `[[image.policy]]` as `image.trust_config` has it; `[image.s3]` as `image.s3.settings` has
 it, with the variables that win over it.
 """
@@ -27,7 +28,7 @@ from zlayer.image.s3.settings import read as read_s3
 from zlayer.image.settings import RegistrySettings
 from zlayer.image.trust_config import read_rules
 from zlayer.image.trust_rules import Rule
-from zlayer.model.certificate import LETSENCRYPT, STAGING, AcmeSettings
+from zlayer.model.certificate import LETSENCRYPT, STAGING, AcmeSettings, Way
 from zlayer.model.errors import Invalid, Problem
 from zlayer.model.secret import Secret
 
@@ -37,8 +38,11 @@ LOG_FORMATS = ("json", "text")
 ACME: Mapping[str, type] = {
     **dict.fromkeys(("email", "directory", "ca_file", "dns_hook", "eab_kid", "eab_key_file", "preferred_chain"), str),
     "agree": bool,
+    "challenge": str,
     "http_port": int,
+    "tls_port": int,
 }
+CHALLENGES: Mapping[str, Way] = {"http-01": "http-01", "tls-alpn-01": "tls-alpn-01"}
 DIRECTORIES = {"production": LETSENCRYPT, "staging": STAGING}
 """Words for the directories of Let's Encrypt; anything else is a URL."""
 
@@ -61,6 +65,8 @@ class Config:
     acme: AcmeSettings | None = None
     acme_port: int = 80
     """Where names are proved by http-01; a CA asks on port 80, so another one is for tests and port forwards."""
+    acme_tls_port: int = 443
+    """The same for tls-alpn-01, which a CA asks for on port 443."""
     registries: RegistrySettings = field(default_factory=RegistrySettings)
     rules: tuple[Rule, ...] = ()
     """Which images may run."""
@@ -175,6 +181,7 @@ class _Reader:
             ipv6=network.get("ipv6", True),
             acme=self._acme(top),
             acme_port=self._table(top.get("acme", {}), "acme", ACME).get("http_port", 80),
+            acme_tls_port=self._table(top.get("acme", {}), "acme", ACME).get("tls_port", 443),
             registries=replace(self._registries(top), s3=self._s3(top)),
             rules=self._rules(top),
         )
@@ -192,8 +199,7 @@ class _Reader:
         directory = DIRECTORIES.get(given.get("directory", ""), given.get("directory", LETSENCRYPT))
         if not directory.startswith("https://"):
             self._problem("acme.directory", f"wants {', '.join(DIRECTORIES)} or an https:// URL, not {directory!r}")
-        if not 1 <= given.get("http_port", 80) <= 65535:
-            self._problem("acme.http_port", "wants a port from 1 to 65535")
+        self._proving(given)
         if ("eab_kid" in given) != ("eab_key_file" in given):
             self._problem("acme", "eab_kid and eab_key_file belong together: give both or neither")
         key_file, hook = self._file_at(given, "acme.eab_key_file"), self._file_at(given, "acme.dns_hook")
@@ -206,11 +212,29 @@ class _Reader:
             email=given["email"],
             directory=directory,
             ca_file=ca_file,
+            challenge=CHALLENGES[given.get("challenge", "http-01")],
             dns_hook=hook,
             eab_kid=given.get("eab_kid", ""),
             eab_key=Secret(key_file.read_text().strip() if key_file is not None else ""),
             preferred_chain=given.get("preferred_chain", ""),
         )
+
+    def _proving(self, given: Mapping[str, Any]) -> None:
+        """How and where names are proved."""
+        chosen, ports = given.get("challenge", "http-01"), (given.get("http_port", 80), given.get("tls_port", 443))
+        if chosen == "dns-01":
+            hint = "dns-01 is used for wildcards by itself, where dns_hook is set"
+            self._problem("acme.challenge", f"wants {' or '.join(CHALLENGES)}, not 'dns-01'", hint)
+        elif chosen not in CHALLENGES:
+            near = difflib.get_close_matches(chosen, CHALLENGES, n=1)
+            self._problem("acme.challenge", f"wants {' or '.join(CHALLENGES)}, not {chosen!r}", *near)
+        for key, port in zip(("http_port", "tls_port"), ports, strict=True):
+            if not 1 <= port <= 65535:
+                self._problem(f"acme.{key}", "wants a port from 1 to 65535")
+        if ports[0] == ports[1]:
+            self._problem("acme.tls_port", f"http_port is {ports[0]} too: they cannot be one port")
+        if "tls_port" in given and chosen == "http-01":
+            self._problem("acme.tls_port", 'is for challenge = "tls-alpn-01"')
 
     def _registries(self, top: Mapping[str, Any]) -> RegistrySettings:
         try:

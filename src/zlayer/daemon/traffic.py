@@ -42,6 +42,12 @@ class Carriers:
     certifier: Certifier
     acme: AcmeSettings | None = None
     acme_port: int = 80
+    acme_tls_port: int = 443
+
+    @property
+    def tls_port(self) -> int | None:
+        """Where names are proved by tls-alpn-01, if they are."""
+        return self.acme_tls_port if self.acme is not None and self.acme.challenge == "tls-alpn-01" else None
 
     async def destroy(self) -> None:
         """Engines ended, their files gone. Containers' networks are another's to destroy."""
@@ -53,7 +59,7 @@ def assemble(node: Node, view: View, carriers: Carriers) -> Traffic:
     """Routes before names: who looks a name up must find the port open."""
     planes: list[Plane[Any]] = [  # Any: each has its own table
         network_plane(node, carriers.network, on_trial),
-        routes_plane(node, carriers.proxy, carriers.sealer.unseal, carriers.acme_port),
+        routes_plane(node, carriers.proxy, carriers.sealer.unseal, carriers.acme_port, carriers.tls_port),
         names_plane(node, carriers.names, Upstreams()),
     ]
     drain = Drain(_proxied(carriers.proxy), forwarded(view, carriers.network))

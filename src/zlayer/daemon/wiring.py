@@ -121,6 +121,7 @@ def _carriers(
         certifier=LocalCertifier(paths.root / "certs", node.id),
         acme=config.acme,
         acme_port=config.acme_port,
+        acme_tls_port=config.acme_tls_port,
     )
 
 

@@ -16,6 +16,7 @@ from zlayer.model.base import Document, Timestamp
 from zlayer.model.secret import Secret
 
 Source = Literal["acme", "self_signed", "files"]
+Way = Literal["http-01", "tls-alpn-01"]
 
 LETSENCRYPT = "https://acme-v02.api.letsencrypt.org/directory"
 STAGING = "https://acme-staging-v02.api.letsencrypt.org/directory"
@@ -88,6 +89,15 @@ class Account(Document):
     email: str = ""
 
 
+class Proof(Document):
+    """tls-alpn-01 (RFC 8737): what is shown to a CA that asks for one name. `answer` is the key authorisation in it."""
+
+    answer: str
+    chain: str
+    key: str = Field(repr=False)
+    """Private key, PEM, sealed for the order."""
+
+
 class Order(Document):
     """An order at a CA. Key `/acme/orders/{name of the certificate}`; there is one at most, and it is resumed.
 
@@ -105,6 +115,8 @@ class Order(Document):
     started_at: Timestamp
     challenges: dict[str, str] = Field(default_factory=dict)
     """http-01: token -> key authorisation, to be answered by every node's proxy."""
+    proofs: dict[str, Proof] = Field(default_factory=dict)
+    """tls-alpn-01: by name."""
     records: tuple[tuple[str, str], ...] = ()
     """dns-01: (record name, value) the hook has been told to present, to be cleaned up."""
 
@@ -136,6 +148,8 @@ class AcmeSettings:
     directory: str = LETSENCRYPT
     ca_file: Path | None = None
     """PEM to trust for the directory's own TLS, instead of the system's."""
+    challenge: Way = "http-01"
+    """How names that are no wildcards are proved."""
     dns_hook: Path | None = None
     eab_kid: str = ""
     eab_key: Secret = field(default=Secret(""))

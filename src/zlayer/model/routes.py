@@ -76,6 +76,8 @@ class Listener:
     routes: tuple[Route, ...] = ()
     certificates: tuple[str, ...] = ()
     """Names in the table's certificates; the first is shown to clients that ask for none of the names."""
+    proves: bool = False
+    """Whether the table's proofs are shown here (https and passthrough)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,3 +99,5 @@ class RouteTable:
     certificates: Mapping[str, Certificate] = field(default_factory=dict)
     challenges: Mapping[str, str] = field(default_factory=dict)
     """ACME http-01 (RFC 8555, 8.3): token -> key authorisation, answered on every http listener before any route."""
+    proofs: Mapping[str, str] = field(default_factory=dict)
+    """ACME tls-alpn-01 (RFC 8737): host -> name in `certificates`, shown to an ALPN of `acme-tls/1` only."""

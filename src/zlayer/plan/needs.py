@@ -18,6 +18,8 @@ from zlayer.plan.routes import Certificates
 
 ANY = "_default"
 """The certificate of endpoints without a host. No host can be called so: names of hosts have no underscore first."""
+PROOF = "_acme:"
+"""What the name of a proof's certificate begins with; no host does."""
 LOCAL_SUFFIXES = (".local", ".localhost", ".internal", ".test")
 LOCAL_NAMES = ("localhost", "127.0.0.1", "::1")
 _RANK: Mapping[Source, int] = {"files": 0, "acme": 1, "self_signed": 2}
@@ -156,10 +158,12 @@ def table_certificates(
     orders: Mapping[str, Order],
     unseal: Callable[[str, str], Secret],
     acme_port: int = 80,
+    tls_port: int | None = None,
 ) -> tuple[Certificates, tuple[str, ...]]:
     """What the proxy's table is to hold, and in words which keys could not be read. Deterministic.
 
     `unseal(sealed, key)` opens a private key that was sealed for the store key `key`, and raises of the error tree.
+    With `tls_port` names are proved there, by tls-alpn-01, and not on `acme_port`.
     An endpoint whose certificate is not there yet keeps the one it had; without one it has no choice. Expired ones
     are served: a client that looks the other way is better off than one that finds nothing.
     """
@@ -177,12 +181,21 @@ def table_certificates(
             continue
         pems[name] = Certificate(name, document.chain, private.reveal())
     challenges = {token: answer for name in sorted(orders) for token, answer in orders[name].challenges.items()}
+    proofs: dict[str, Certificate] = {}
+    for name, order in sorted(orders.items()):
+        for host, one in sorted(order.proofs.items()):
+            try:
+                proofs[host] = Certificate(f"{PROOF}{host}", one.chain, unseal(one.key, keys.order(name)).reveal())
+            except ZlayerError as error:
+                faults.append(f"{host}: {error.message}")
     proved_here = any(_is_proved_here(stored[name]) for name in set(chosen.values()) & stored.keys())
     made = Certificates(
         pems=pems,
         chosen={user: name for user, name in sorted(chosen.items()) if name in pems},
         challenges=challenges,
-        acme_port=acme_port if challenges or proved_here else None,
+        acme_port=acme_port if challenges or (proved_here and tls_port is None) else None,
+        proofs=proofs,
+        tls_port=tls_port if proofs or proved_here else None,
     )
     return made, tuple(faults)
 
@@ -211,5 +224,5 @@ def _covers(document: StoredCertificate, host: str | None) -> bool:
 
 
 def _is_proved_here(document: StoredCertificate) -> bool:
-    """By http-01. The port stays open between orders: opening it is a reload of the proxy, and so is closing it."""
+    """By http-01 or tls-alpn-01. What it takes stays between orders: to open it is a reload, and so is to close it."""
     return document.source == "acme" and not document.name.startswith("*.")

@@ -54,6 +54,10 @@ class Certificates:
     challenges: Mapping[str, str] = field(default_factory=dict)
     acme_port: int | None = None
     """Listened on, even without routes, while names are proved by http-01."""
+    proofs: Mapping[str, Certificate] = field(default_factory=dict)
+    """By host, what is shown for tls-alpn-01 on `tls_port`."""
+    tls_port: int | None = None
+    """Listened on, even without routes, while names are proved by tls-alpn-01."""
 
 
 NO_CERTIFICATES = Certificates()
@@ -168,14 +172,20 @@ def table(
     if certificates.acme_port is not None:
         key = (EVERYWHERE, certificates.acme_port)
         drafts.setdefault(key, _Draft(*key, "http"))
+    if certificates.tls_port is not None:
+        key = (EVERYWHERE, certificates.tls_port)
+        clashes += drafts.setdefault(key, _Draft(*key, "https")).prove()
     listeners = tuple(sorted((draft.listener() for draft in drafts.values()), key=lambda one: one.name))
     used = {name for one in listeners for name in one.certificates}
+    proofs = certificates.proofs if any(one.proves for one in listeners) else {}
     made = RouteTable(
         revision=revision,
         listeners=listeners,
         backends=tuple(backends[name] for name in sorted(backends)),
-        certificates={name: pem for name, pem in certificates.pems.items() if name in used},
+        certificates={name: pem for name, pem in certificates.pems.items() if name in used}
+        | {one.name: one for one in proofs.values()},
         challenges=dict(certificates.challenges),
+        proofs={host: one.name for host, one in proofs.items()},
     )
     return made, tuple(clashes)
 
@@ -190,6 +200,7 @@ class _Draft:
     routes: dict[tuple[str | None, str], Route] = field(default_factory=dict)
     """By host and path."""
     certificates: set[str] = field(default_factory=set)
+    proves: bool = False
 
     def clash(self, piece: Piece) -> str:
         """Why a piece cannot join; empty when it can."""
@@ -206,6 +217,14 @@ class _Draft:
         if piece.mode == "https" and (chosen := certificates.chosen.get(piece.backend.name)):
             self.certificates.add(chosen)
 
+    def prove(self) -> list[tuple[str, str]]:
+        """Names are proved here by tls-alpn-01; whose listener it is, and why it cannot be, where no TLS comes."""
+        self.proves = self.mode in ("https", "passthrough")
+        if self.proves:
+            return []
+        why = f"port {self.port}: names cannot be proved by tls-alpn-01, for"
+        return [(one.owner, f"{why} {one.backend} is {self.mode}") for one in list(self.routes.values())[:1]]
+
     def listener(self) -> Listener:
         """Routes most specific first; an https listener without any certificate yet has none to show."""
         return Listener(
@@ -215,6 +234,7 @@ class _Draft:
             self.mode,
             tuple(sorted(self.routes.values(), key=specificity)),
             tuple(sorted(self.certificates)),
+            self.proves,
         )
 
 

@@ -20,6 +20,7 @@ from zlayer.proxy.certs import pem
 from zlayer.proxy.certs.authority import LocalAuthority
 from zlayer.proxy.certs.contract import Authorization, Challenge, Identity, OrderState
 from zlayer.proxy.certs.local import openness, read_pem
+from zlayer.proxy.certs.proof import proof
 
 Fault = Callable[[str, str], None]
 
@@ -51,6 +52,9 @@ class PlainCertifier:
 
     async def request(self, names: Sequence[str], key: Secret) -> bytes:
         return pem.request(names, key)
+
+    async def proof(self, name: str, answer: str) -> Pair:
+        return proof(name, answer)
 
     async def check(self, pair: Pair, names: Sequence[str], now: float) -> Facts:
         return pem.check(pair, names, now)

@@ -122,6 +122,24 @@ def test_acme_by_a_word_or_a_url() -> None:
         assert acme.directory == directory
 
 
+def test_how_names_are_proved() -> None:
+    begin = '[acme]\nemail = "a@b.test"\nagree = true\n'
+    config = parse(f'{begin}challenge = "tls-alpn-01"\ntls_port = 8443\n', file="config.toml")
+    assert config.acme is not None
+    assert (config.acme.challenge, config.acme_tls_port) == ("tls-alpn-01", 8443)
+    for said, path, words in (
+        ('challenge = "tls-alpn-1"', "acme.challenge", "wants http-01 or tls-alpn-01, not 'tls-alpn-1'"),
+        ('challenge = "dns-01"', "acme.challenge", "not 'dns-01'"),
+        ("tls_port = 8443", "acme.tls_port", 'is for challenge = "tls-alpn-01"'),
+        ('challenge = "tls-alpn-01"\ntls_port = 80', "acme.tls_port", "cannot be one port"),
+        ('challenge = "tls-alpn-01"\ntls_port = 0', "acme.tls_port", "wants a port"),
+    ):
+        with pytest.raises(Invalid) as caught:
+            parse(begin + said, file="config.toml")
+        [problem] = caught.value.problems
+        assert (problem.path, words in problem.message) == (path, True), problem
+
+
 def test_a_command_line_wins_over_the_file() -> None:
     config = Options(bind="off", log_level="error").over(parse(GOOD, file="config.toml"))
     assert config.bind is not None

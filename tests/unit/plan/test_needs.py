@@ -6,7 +6,7 @@ import pytest
 
 from zlayer.model import keys
 from zlayer.model.base import Timestamp
-from zlayer.model.certificate import Order, StoredCertificate
+from zlayer.model.certificate import Order, Proof, StoredCertificate
 from zlayer.model.endpoint import Endpoint, Tls
 from zlayer.model.errors import Corrupt
 from zlayer.model.instance import Deployment
@@ -123,7 +123,7 @@ def stored(name: str, **fields: Any) -> StoredCertificate:
 def unseal(sealed: str, bound_to: str) -> Secret:
     if "broken" in sealed:
         raise Corrupt("damaged")
-    assert bound_to == keys.certificate(sealed.removeprefix("sealed "))
+    assert bound_to in {keys.certificate(sealed.removeprefix("sealed ")), keys.order(sealed.removeprefix("sealed "))}
     return Secret(f"key of {bound_to}")
 
 
@@ -169,6 +169,22 @@ def test_challenges_of_orders_in_flight_are_answered_on_the_acme_port() -> None:
     )
     made, _ = table_certificates([], {}, {"a": order}, unseal, acme_port=8080)
     assert (dict(made.challenges), made.acme_port) == ({"t": "t.thumb"}, 8080)
+
+
+def test_proofs_of_orders_in_flight_are_shown_on_the_tls_port_and_leave_the_other_closed() -> None:
+    proof = Proof(answer="t.thumb", chain="chain", key="sealed a")
+    order = Order(
+        name="a", names=("a",), directory="d", url="u", key="k", started_at=Timestamp(0), proofs={"a.test": proof}
+    )
+    made, faults = table_certificates([], {}, {"a": order}, unseal, tls_port=443)
+    assert (made.acme_port, made.tls_port, faults) == (None, 443, ())
+    assert {host: (one.name, one.chain) for host, one in made.proofs.items()} == {"a.test": ("_acme:a.test", "chain")}
+    documents = {"a.test": stored("a.test").model_copy(update={"source": "acme"})}
+    made, _ = table_certificates([having(endpoint("a.test"))], documents, {}, unseal, tls_port=443)
+    assert (made.acme_port, made.tls_port) == (None, 443)
+    assert table_certificates([], {}, {}, unseal, tls_port=443)[0].tls_port is None
+    broken = order.model_copy(update={"proofs": {"a.test": proof.model_copy(update={"key": "broken"})}})
+    assert table_certificates([], {}, {"a": broken}, unseal, tls_port=443)[1] == ("a.test: damaged",)
 
 
 def test_the_acme_port_stays_open_for_the_next_renewal() -> None:

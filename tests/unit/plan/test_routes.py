@@ -151,6 +151,21 @@ def test_names_are_proved_on_a_port_of_their_own() -> None:
     assert found.challenges == {"token": "answer"}
 
 
+def test_names_are_proved_where_tls_comes_in() -> None:
+    proofs = {"a.test": Certificate("_acme:a.test", "chain", "key")}
+    made = Certificates(proofs=proofs, tls_port=443)
+    found, _ = table([], made)
+    assert found.listeners == (Listener("public-443", ("*",), 443, "https", proves=True),)
+    assert (found.proofs, set(found.certificates)) == ({"a.test": "_acme:a.test"}, {"_acme:a.test"})
+    secure = deployment(web=web(endpoint(443, "https", host="a.test", public=True)))
+    [listener] = table([pieces(secure, [], HOME)], made)[0].listeners
+    assert (listener.proves, len(listener.routes)) == (True, 1)
+    plain = deployment(web=web(endpoint(443, "tcp", public=True)))
+    found, [(owner, why)] = table([pieces(plain, [], HOME)], made)
+    assert (owner, found.proofs, found.listeners[0].proves) == ("shop/web", {}, False)
+    assert "cannot be proved by tls-alpn-01" in why
+
+
 @given(st.permutations(["a.test", "*.a.test", "*.test", None]), st.permutations(["/", "/a", "/a/b"]), st.randoms())
 def test_most_specific_host_first_then_longest_path(
     hosts: list[str | None], paths: list[str], shuffle: random.Random

@@ -53,6 +53,10 @@ class Certifier(Protocol):
         """A certificate signing request (RFC 2986), DER."""
         ...
 
+    async def proof(self, name: str, answer: str) -> Pair:
+        """What is shown to a CA that looks for `answer` by tls-alpn-01 (RFC 8737, 3)."""
+        ...
+
     async def check(self, pair: Pair, names: Sequence[str], now: float) -> Facts:
         """What the leaf says; `Invalid` unless the key is its own, it is valid now, and it covers every name.
 
@@ -71,7 +75,7 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class Challenge:
-    """One way to prove a name. `answer` is the key authorisation for http-01, the TXT value for dns-01."""
+    """One way to prove a name. `answer` is the key authorisation, for dns-01 the TXT value."""
 
     kind: str
     url: str

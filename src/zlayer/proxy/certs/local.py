@@ -55,6 +55,11 @@ class LocalCertifier:
 
         return await self._thread(lambda: pem.request(names, key))
 
+    async def proof(self, name: str, answer: str) -> Pair:
+        from zlayer.proxy.certs.proof import proof
+
+        return await self._thread(lambda: proof(name, answer))
+
     async def check(self, pair: Pair, names: Sequence[str], now: float) -> Facts:
         from zlayer.proxy.certs import pem
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from zlayer.proxy.haproxy.frontend import list_of
 from zlayer.proxy.haproxy.names import plain
 from zlayer.proxy.haproxy.picture import CERTIFICATE, SHOWN, STATE, Member, Picture
+from zlayer.proxy.haproxy.proving import SHOWS
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +30,7 @@ class Command:
 def difference(have: Picture, want: Picture, pems: Mapping[str, str], cookie_key: str) -> Iterator[Command]:
     """Commands from `have` to `want`, pictures of one structure. `pems` by file name, of every certificate wanted."""
     state, shown = have.maps.get(STATE, {}), want.maps.get(STATE, {})
-    doors = {plain(door.name): door.name for door in want.structure.doors}
+    doors = {SHOWS: SHOWS, **{plain(door.name): door.name for door in want.structure.doors}}
     yield from _certificates(state, shown, pems, doors)
     for slot, members in want.servers.items():
         if have.servers.get(slot) is members:

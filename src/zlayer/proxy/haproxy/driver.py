@@ -22,6 +22,7 @@ from zlayer.proxy.haproxy.frontend import list_of
 from zlayer.proxy.haproxy.intent import Intent, intend, refused, same
 from zlayer.proxy.haproxy.picture import Picture, server_names, texts, wanted
 from zlayer.proxy.haproxy.probing import probe
+from zlayer.proxy.haproxy.proving import SHOWS
 from zlayer.proxy.haproxy.settings import Settings
 from zlayer.proxy.haproxy.structure import Structure, assign, grown
 from zlayer.proxy.haproxy.text import tag
@@ -225,7 +226,7 @@ class HaproxyEngine:
         pems = texts(intent.table, intent.pems)
         files.write(self._directory, picture, pems, self._settings)
         alive = [worker.picture.structure.generation for worker in self._workers]
-        lists = [list_of(door.name) for door in picture.structure.doors]
+        lists = [list_of(name) for name in (SHOWS, *(door.name for door in picture.structure.doors))]
         files.forget(self._directory, [*alive, picture.structure.generation], [*picture.maps, *pems, *lists])
 
     def _place(self, pids: Collection[int]) -> None:

@@ -10,19 +10,20 @@ import contextlib
 import os
 import secrets
 import shutil
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
 from zlayer.model.errors import Exhausted
 from zlayer.proxy.haproxy import text
-from zlayer.proxy.haproxy.frontend import CELL, list_of
+from zlayer.proxy.haproxy.frontend import list_of
 from zlayer.proxy.haproxy.names import plain
 from zlayer.proxy.haproxy.picture import SHOWN, STATE, Picture, first_of
 from zlayer.proxy.haproxy.process import CONFIG, surroundings
+from zlayer.proxy.haproxy.proving import CELL, SHOWS
 from zlayer.proxy.haproxy.settings import Settings
-from zlayer.proxy.haproxy.structure import Door, Structure
+from zlayer.proxy.haproxy.structure import Structure
 
 _STRUCTURE = TypeAdapter(Structure)
 COOKIE_KEY = "cookie.key"
@@ -44,7 +45,9 @@ def write(directory: Path, picture: Picture, pems: Mapping[str, str], settings: 
             _put(directory / file, pem + "\n")
         for door in picture.structure.doors:
             if door.mode == "https":
-                _put(directory / list_of(door.name), _shown(picture, door))
+                first = [first_of(door.name)] if door.default else []
+                _put(directory / list_of(door.name), _shown(picture, door.name, first))
+        _put(directory / list_of(SHOWS), _shown(picture, SHOWS))
         _put(directory / _name(picture.structure.generation), _STRUCTURE.dump_json(picture.structure).decode())
         config = text.render(picture, settings, surroundings(settings), cookie_key(directory, settings))
         _put(directory / CONFIG, config)
@@ -52,10 +55,9 @@ def write(directory: Path, picture: Picture, pems: Mapping[str, str], settings: 
         raise Exhausted(f"cannot write {directory}: {error.strerror}", hint="free space on its disk") from error
 
 
-def _shown(picture: Picture, door: Door) -> str:
-    start = f"{SHOWN}{plain(door.name)}/"
+def _shown(picture: Picture, door: str, first: Sequence[str] = ()) -> str:
+    start = f"{SHOWN}{plain(door)}/"
     files = [key.removeprefix(start) for key in picture.maps[STATE] if key.startswith(start)]
-    first = [first_of(door.name)] if door.default else []
     return "".join(f"{file}\n" for file in (*first, *files))
 
 

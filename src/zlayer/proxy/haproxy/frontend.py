@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 
+from zlayer.proxy.haproxy import proving
 from zlayer.proxy.haproxy.names import plain
+from zlayer.proxy.haproxy.proving import CELL
 from zlayer.proxy.haproxy.refusals import answer
 from zlayer.proxy.haproxy.settings import Settings
 from zlayer.proxy.haproxy.structure import Door
 
-CELL = "empty"
-"""The directory that workers are shut into. Nobody else gets there: it is in the engine's own."""
 CHALLENGES = "challenges.map"
 CHALLENGE_PATH = "/.well-known/acme-challenge/"
 BUFFERED = 12_000
@@ -45,12 +45,20 @@ def render(door: Door, settings: Settings) -> str:
     lines = [*_listening(door), *(_web(door, settings) if door.web else _stream(door))]
     if settings.log:
         lines += ["log stdout format raw local0 info", f"log-format '{log_line(door)}'"]
-    return "".join((f"frontend l-{plain(door.name)}\n", *(f"    {line}\n" for line in lines)))
+    seen = "".join(f"{line}\n" for line in proving.look(door)) if _is_seen(door) else ""
+    return seen + "".join((f"frontend l-{plain(door.name)}\n", *(f"    {line}\n" for line in lines)))
+
+
+def _is_seen(door: Door) -> bool:
+    """Whether somebody else listens, and passes on what is for it."""
+    return door.proves and door.mode == "https"
 
 
 def _listening(door: Door) -> Iterator[str]:
     yield f"mode {'http' if door.web else 'tcp'}"
-    for address, port in door.binds:
+    if _is_seen(door):
+        yield f"bind unix@{CELL}/{proving.socket_of(door.name)} mode 666 accept-proxy{_tls(door)}"
+    for address, port in () if _is_seen(door) else door.binds:
         only = " v6only" if ":" in address else ""
         yield f"bind {address}:{port}{only}{_tls(door)}"
     if door.web:
@@ -174,10 +182,12 @@ def _stream(door: Door) -> Iterator[str]:
     if door.mode == "passthrough":
         yield f"tcp-request inspect-delay {door.head}ms"
         yield f"tcp-request content set-var(txn.host) req.ssl_sni,lower if {hello}"
+        yield from [proving.accepted()] if door.proves else ()
     yield from _routing(door, "tcp-request content")
     yield f"tcp-request content reject unless {ROUTED}"
     yield from _rates("tcp-request content", "reject") if door.rated else ()
     if door.mode == "passthrough":
         yield f"tcp-request content accept if {hello}"
         yield "tcp-request content reject"
+        yield from [proving.chosen()] if door.proves else ()
     yield "use_backend %[var(txn.route),field(1,|)]"

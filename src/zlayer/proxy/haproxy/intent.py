@@ -33,6 +33,7 @@ def same(one: RouteTable, other: RouteTable) -> bool:
         and one.backends == other.backends
         and one.certificates == other.certificates
         and one.challenges == other.challenges
+        and one.proofs == other.proofs
     )
 
 

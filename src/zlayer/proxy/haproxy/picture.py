@@ -13,6 +13,7 @@ from zlayer.proxy.haproxy import routing
 from zlayer.proxy.haproxy.frontend import CHALLENGES, map_of
 from zlayer.proxy.haproxy.memo import by_identity
 from zlayer.proxy.haproxy.names import plain, token
+from zlayer.proxy.haproxy.proving import PROOFS, SHOWS
 from zlayer.proxy.haproxy.structure import Structure
 
 STATE = "state.map"
@@ -122,6 +123,13 @@ def wanted(
             state[f"{CERTIFICATE}{file}"] = digests[name]
             if file != first_of(door.name):
                 state[f"{SHOWN}{plain(door.name)}/{file}"] = "1"
+    if any(door.proves for door in structure.doors):
+        maps[PROOFS] = {}
+        for host, name in table.proofs.items():
+            if name in digests:
+                maps[PROOFS][token(host.lower())] = "1"
+                state[f"{CERTIFICATE}{file_of(name)}"] = digests[name]
+                state[f"{SHOWN}{SHOWS}/{file_of(name)}"] = "1"
     return Picture(structure, servers, maps)
 
 
@@ -138,7 +146,8 @@ def shown(listener: Listener, good: Container[str]) -> dict[str, str]:
 
 def texts(table: RouteTable, pems: Mapping[str, str]) -> dict[str, str]:
     """By file what is in it. `pems` by certificate name."""
-    return {file: pems[name] for listener in table.listeners for file, name in shown(listener, pems).items()}
+    proofs = {file_of(name): pems[name] for name in table.proofs.values() if name in pems}
+    return proofs | {file: pems[name] for listener in table.listeners for file, name in shown(listener, pems).items()}
 
 
 def file_of(certificate: str) -> str:

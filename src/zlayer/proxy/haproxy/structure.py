@@ -59,6 +59,8 @@ class Door:
     """Whether some route limits bodies or the rate, or has times of its own: rules that nobody needs are not there."""
     default: bool = False
     """Whether a certificate is shown to clients that ask for no name of ours; else such a handshake is refused."""
+    proves: bool = False
+    """Whether hellos are looked at first, for those of a CA that asks for a proof by tls-alpn-01."""
 
     @property
     def web(self) -> bool:
@@ -154,6 +156,7 @@ def door_of(listener: Listener, usable: Sequence[str] = ()) -> Door:
         rated=any(demand.rated for demand in demands),
         timed=any(demand.timed for demand in demands),
         default=listener.mode == "https" and bool(usable),
+        proves=listener.proves,
     )
 
 

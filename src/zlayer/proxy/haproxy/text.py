@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from zlayer.proxy.haproxy import frontend, refusals
+from zlayer.proxy.haproxy import frontend, proving, refusals
 from zlayer.proxy.haproxy.picture import STATE, Member, Picture
 from zlayer.proxy.haproxy.settings import Settings
 from zlayer.proxy.haproxy.structure import Shape
@@ -37,6 +37,7 @@ def render(picture: Picture, settings: Settings, process: Process, cookie_key: s
     structure = picture.structure
     sections = [_global(settings, process, structure.generation), _defaults(), _state(), _rates()]
     sections += [frontend.render(door, settings) for door in structure.doors]
+    sections += [proving.render(structure.doors, "" if process.user else proving.CELL)]
     sections += [_handover(door.name, process) for door in structure.doors if door.web]
     sections += [
         _backend(number, shape, picture.servers.get(number, {}), cookie_key)
@@ -70,7 +71,7 @@ def _global(settings: Settings, process: Process, generation: int) -> str:
         "tune.ssl.default-dh-param 2048",
     ]
     if process.user:
-        lines += [f"user {process.user}", f"chroot {frontend.CELL}"]
+        lines += [f"user {process.user}", f"chroot {proving.CELL}"]
     return _section("global", lines)
 
 
@@ -105,7 +106,7 @@ def _rates() -> str:
 def _handover(door: str, process: Process) -> str:
     """Where a worker sends what still arrives on its connections once it is replaced: to its successor."""
     name = frontend.handover(door)
-    cell = "" if process.user else frontend.CELL
+    cell = "" if process.user else proving.CELL
     lines = [
         "mode http",
         "http-reuse never",

@@ -18,6 +18,8 @@ from zlayer.model.errors import Invalid
 from zlayer.model.routes import Backend, Certificate, Listener, Route, RouteTable, Server
 from zlayer.proxy.haproxy import binds, certificates, files, frontend, intent, picture, process, text
 from zlayer.proxy.haproxy.certificates import Wallet
+from zlayer.proxy.haproxy.difference import difference
+from zlayer.proxy.haproxy.proving import PROOFS, render
 from zlayer.proxy.haproxy.settings import Settings
 from zlayer.proxy.haproxy.structure import Structure, door_of, grown
 
@@ -55,6 +57,44 @@ def judged(directory: Path) -> str:
     argv = ["haproxy", "-c", "-q", "-C", str(directory), "-f", process.CONFIG]
     done = subprocess.run(argv, capture_output=True, text=True, check=False)
     return "" if done.returncode == 0 else done.stdout + done.stderr
+
+
+def proving() -> RouteTable:
+    """Names are proved on an https and on a passthrough listener."""
+    proof = Certificate("_acme:b.test", "chain", "key")
+    plain = everything()
+    listeners = (
+        replace(plain.listeners[2], proves=True),
+        Listener("tls", ("127.0.0.1",), 0x7004, "https", plain.listeners[0].routes, proves=True),
+    )
+    return replace(plain, listeners=listeners, certificates={proof.name: proof}, proofs={"B.test": proof.name})
+
+
+@needs_haproxy
+def test_proofs_are_judged_good_and_come_by_a_list_of_their_own(tmp_path: Path) -> None:
+    want = written(proving(), tmp_path)
+    assert judged(tmp_path) == ""
+    assert want.maps[PROOFS] == {}  # its certificate is no good, as the digests say
+    door = door_of(proving().listeners[1])
+    assert frontend.render(door, Settings()).count("bind 127.0.0.1:28676") == 1
+    made, slots = grown(Structure(), proving(), (door,), {})
+    have, want = (picture.wanted(proving(), made, slots, digests) for digests in ({}, {"_acme:b.test": "d"}))
+    assert want.maps[PROOFS] == {"b.test": "1"}
+    said = [one.text for one in difference(have, want, {"cert-_acme.3ab.2etest.pem": "PEM"}, "")]
+    assert said[-1] == f"add map {PROOFS} b.test 1"
+    assert "add ssl crt-list list-proofs.txt cert-_acme.3ab.2etest.pem" in said
+    gone = [one.text for one in difference(want, have, {}, "")]
+    assert [line for line in gone if picture.STATE not in line] == [
+        f"del map {PROOFS} b.test",
+        "del ssl crt-list list-proofs.txt cert-_acme.3ab.2etest.pem",
+        "del ssl cert cert-_acme.3ab.2etest.pem",
+    ]
+
+
+def test_a_door_that_proves_nothing_is_not_looked_at() -> None:
+    door = replace(door_of(proving().listeners[1]), proves=False)
+    assert "p-tls" not in frontend.render(door, Settings())
+    assert render((door,), "") == ""
 
 
 @needs_haproxy
