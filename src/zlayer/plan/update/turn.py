@@ -330,7 +330,10 @@ class Turn:
         return any(self._serves(one) for one in self.look.outdated)
 
     def _wait(self, slot: Slot, reason: str, until: float | None = None) -> None:
-        self.draft.waits.append(Wait(self.look.name, slot.number, reason, until))
+        """Told once: what was said already, perhaps with its end, is not said again."""
+        waits = self.draft.waits
+        if not any((one.service, one.slot, one.reason) == (self.look.name, slot.number, reason) for one in waits):
+            waits.append(Wait(self.look.name, slot.number, reason, until))
 
 
 def pinned(container: ContainerSpec, image_digest: str) -> ContainerSpec:

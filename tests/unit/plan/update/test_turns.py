@@ -36,6 +36,9 @@ def test_a_candidate_has_no_traffic_before_its_trial_is_over() -> None:
     new = [one for one in seen if one.instance.spec.image == "good:2"]
     assert new
     assert admission(rig.wanted, seen).held >= {one.id for one in new}
+    waits = [(one.slot, one.reason) for one in rig.turn().waits if "on trial" in one.reason]
+    assert waits
+    assert len(waits) == len(set(waits))
     before = len(rig.of_image("good:1"))
     rig.now += 11
     rig.turn()
