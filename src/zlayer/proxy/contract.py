@@ -6,8 +6,8 @@ same directory adopts it, whatever it was told before it was killed. A table wit
 
 Guarantees: no table that follows another loses a request, whether a server, route, certificate or listener comes or
 goes. A server that is no longer in the table gets nothing new from the moment `apply` returns; what it has under way
-goes on until it is done or the server is `cut`. A dead engine is started again by the driver itself, with the last
-table. Calls take turns; the last table wins.
+goes on until it is done. A dead engine is started again by the driver itself, with the last table. Calls take turns;
+the last table wins.
 
 Errors: `Unavailable` (no engine here, or it does not answer; the hint says how to get one), `Conflict` (an address is
 in use by another program: the message names it, port and all; one of `problems` for each service that wants it, its
@@ -77,10 +77,6 @@ class Proxy(Protocol):
     async def in_flight(self, servers: Collection[str]) -> Mapping[str, int]:
         """Requests and connections under way per server id, over all backends, also of servers that have left the
         table. An id nobody knows has 0."""
-        ...
-
-    async def cut(self, servers: Collection[str]) -> None:
-        """End what these servers, which have left the table, still have under way. Idempotent."""
         ...
 
     async def stats(self) -> Mapping[str, BackendStats]:

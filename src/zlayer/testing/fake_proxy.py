@@ -18,7 +18,7 @@ EMPTY = RouteTable()
 
 @dataclass(slots=True, eq=False)
 class FakeRequest:
-    """A request under way at a server, until `finish` or the server is cut."""
+    """A request under way at a server, until `finish` or the engine ends."""
 
     server: str
     backend: str
@@ -123,12 +123,6 @@ class FakeProxy:
         await anyio.lowlevel.checkpoint()
         under_way = Counter(request.server for request in self.engine.requests if not request.ended)
         return {server: under_way[server] for server in servers}
-
-    async def cut(self, servers: Collection[str]) -> None:
-        await anyio.lowlevel.checkpoint()
-        for request in self.engine.requests:
-            if request.server in servers:
-                request.ended = request.ended or "cut"
 
     async def stats(self) -> Mapping[str, BackendStats]:
         await anyio.lowlevel.checkpoint()

@@ -104,14 +104,6 @@ class HaproxyEngine:
                         found[owners[count.server]] += count.current + count.queued
             return found
 
-    async def cut(self, servers: Collection[str]) -> None:
-        names = {name for server in servers for name in server_names(server)}
-        async with self._turn:
-            await self._adopt()
-            for worker in await self._living():
-                with suppress(Unavailable):
-                    await worker.cut(names)
-
     async def stats(self) -> Mapping[str, BackendStats]:
         async with self._turn:
             await self._adopt()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from zlayer.proxy.haproxy.picture import HTTP2, PROXIED, UNKNOWN, Member
@@ -13,7 +13,6 @@ FORCED_MAINTENANCE = 0x01
 _MASTER = re.compile(r"^(\d+)\s+master\s+(\d+)(?:\s+\[failed:\s*(\d+)\])?", re.MULTILINE)
 WHOLE = "BACKEND"
 """Where `show stat` names a server, this is the sum of all."""
-_SESSION = re.compile(r"^(0x[0-9a-f]+): .*? be=(\S+) srv=(\S+)", re.MULTILINE)
 _SLOT = re.compile(r"^be(\d+)$")
 
 
@@ -111,12 +110,6 @@ def counts(text: str) -> Iterator[Count]:
                 rate=_number(row["rate"]),
                 responses={f"{n}xx": _number(row[f"hrsp_{n}xx"]) for n in range(1, 6)},
             )
-
-
-def sessions(text: str, places: Collection[tuple[int, str]]) -> list[str]:
-    """`show sess`: the references of the sessions that are at one of these servers, by slot and name."""
-    wanted = {(f"be{slot}", name) for slot, name in places}
-    return [found[1] for found in _SESSION.finditer(text) if (found[2], found[3]) in wanted]
 
 
 def _number(text: str | None) -> int:

@@ -94,17 +94,6 @@ class Worker:
                 commands.append(Command(f"commit map @{version[0]} {name}"))
         await self.ask(commands)
 
-    async def cut(self, names: Collection[str]) -> None:
-        """End all that these servers have under way."""
-        places = self.places(names)
-        if self.current:
-            await self.ask([Command(f"shutdown sessions server be{slot}/{name}") for slot, name in places])
-        elif places:
-            # A worker that stops calls its backends disabled, and refuses that command.
-            (listed,) = await self.ask([Command("show sess")])
-            ended = reading.sessions(listed, places)
-            await self.ask([Command(f"shutdown session {session}") for session in ended])
-
     async def read(self) -> None:
         """Learn what it really has. Servers that are switched off count as leaving until somebody wants them."""
         names = list(self.picture.maps)

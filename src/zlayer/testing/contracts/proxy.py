@@ -178,20 +178,6 @@ class ProxyContract:
 
         await eventually(idle)
 
-    async def test_what_is_cut_ends(self, bench: ProxyBench) -> None:
-        one, two = await bench.replica("one"), await bench.replica("two")
-        await bench.proxy().apply(table(bench, backend("web", one)))
-        pending = await bench.hold("x")
-        await bench.proxy().apply(table(bench, backend("web", two)))
-        await bench.proxy().cut(["one", "nobody"])
-        await bench.proxy().cut(["one"])
-        assert not await pending.finish()
-
-        async def idle() -> bool:
-            return await bench.proxy().in_flight(["one"]) == {"one": 0}
-
-        await eventually(idle)
-
     async def test_a_new_listener_costs_nothing_that_is_under_way(self, bench: ProxyBench) -> None:
         one, two = await bench.replica("one"), await bench.replica("two")
         first = table(bench, backend("web", one))
@@ -204,16 +190,6 @@ class ProxyContract:
         assert await pending.finish()
         await bench.proxy().apply(table(bench, backend("web", two)))
         assert (await bench.ask("x", port=bench.other))[0] == 0
-
-    async def test_cut_reaches_what_is_older_than_a_new_listener(self, bench: ProxyBench) -> None:
-        one = await bench.replica("one")
-        first = table(bench, backend("web", one))
-        await bench.proxy().apply(first)
-        pending = await bench.hold("x")
-        more = Listener("more", ("127.0.0.1",), bench.other, "http")
-        await bench.proxy().apply(RouteTable(2, (*first.listeners, more), (backend("web"),)))
-        await bench.proxy().cut(["one"])
-        assert not await pending.finish()
 
     async def test_a_new_driver_adopts_the_engine(self, bench: ProxyBench) -> None:
         one, two = await bench.replica("one"), await bench.replica("two")
