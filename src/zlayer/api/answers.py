@@ -83,6 +83,8 @@ class Status(Answer):
     uptime_secs: float
     node: str
     runtime: str
+    rootfs: str
+    """The driver that makes root file systems: overlay, fuse-overlayfs or copy."""
     deployments: int
     instances: InstanceCounts
     rss_bytes: int

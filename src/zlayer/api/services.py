@@ -33,6 +33,8 @@ class Facts:
     node: str
     runtime: str
     started_at: Timestamp
+    rootfs: str = ""
+    """The driver that makes root file systems."""
 
 
 @dataclass(frozen=True, slots=True)

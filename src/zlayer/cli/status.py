@@ -43,6 +43,7 @@ def text(status: Status) -> str:
         "up": lasting(status.uptime_secs),
         "node": status.node,
         "runtime": status.runtime or "none",
+        "rootfs": status.rootfs or "unknown",
         "deployments": str(status.deployments),
         "containers": f"{running} running of {total}",
         "memory": size(status.rss_bytes),

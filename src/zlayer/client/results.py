@@ -379,6 +379,7 @@ class Status(Record):
     uptime_secs: float = 0
     node: str = ""
     runtime: str = ""
+    rootfs: str = ""
     deployments: int = 0
     instances: Mapping[str, int] = {}
     rss_bytes: int = 0

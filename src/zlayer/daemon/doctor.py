@@ -15,13 +15,14 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import anyio
 
 from zlayer.daemon import config, doctor_checks, lock
-from zlayer.daemon.doctor_checks import Finding
+from zlayer.daemon.doctor_checks import UNKNOWN, Finding, Rootfs
 from zlayer.daemon.listen import DEFAULT
 from zlayer.image.rootfs import choose
 from zlayer.image.s3.bucket import Bucket
@@ -43,19 +44,20 @@ TIMEX_BYTES, TIMEX_STATUS = 512, 40
 
 def run(paths: Paths) -> list[Finding]:
     """Every finding, in the order to mend them. Blocks for up to some seconds (engines are tried)."""
+    rootfs = _rootfs(paths)
     checks: dict[str, Callable[[], Finding | list[Finding]]] = {
         "kernel": lambda: doctor_checks.kernel(os.uname().release),
         "capabilities": _capabilities,
         "namespaces": lambda: doctor_checks.namespaces([path.name for path in Path("/proc/self/ns").iterdir()]),
-        "overlayfs": lambda: doctor_checks.overlayfs(Path("/proc/filesystems").read_text()),
-        "rootfs": partial(_rootfs, paths),
+        "overlayfs": lambda: doctor_checks.overlayfs(Path("/proc/filesystems").read_text(), rootfs.known),
+        "rootfs": lambda: rootfs.finding,
         "cgroups": _cgroups,
         "engine": lambda: anyio.run(_engines),
         "proxy": _proxy,
         "nftables": _rules,
         "forwarding": partial(_forwarding, paths),
         "port": partial(_port, paths),
-        "filesystem": partial(_filesystem, paths),
+        "filesystem": lambda: _filesystem(paths, rootfs.known),
         "disk": partial(_disk, paths),
         "s3": partial(_s3, paths),
         "open files": lambda: doctor_checks.open_files(resource.getrlimit(resource.RLIMIT_NOFILE)[1]),
@@ -80,14 +82,32 @@ def _release() -> str:
         return ""
 
 
-def _rootfs(paths: Paths) -> Finding:
+@dataclass(frozen=True, slots=True)
+class _Tried:
+    """What was found of the drivers, and what other checks may go by."""
+
+    finding: Finding
+    known: Rootfs = UNKNOWN
+
+
+def _rootfs(paths: Paths) -> _Tried:
     """Tried below the data directory, in a directory that is gone afterwards."""
-    if not paths.root.is_dir():
-        return Finding("rootfs", "ok", "tried when the data directory is there")
-    if os.geteuid():
-        return Finding("rootfs", "warn", "only root can try the drivers", "run zlayer doctor as root")
-    choice = choose(paths.root, config.load(paths.root / "config.toml").rootfs)
-    return Finding("rootfs", "ok", f"{choice.driver}: {choice.reason}")
+    try:
+        wanted = config.load(paths.root / "config.toml").rootfs
+        named = Rootfs(wanted, named=True) if wanted not in ("auto", "overlay") else UNKNOWN
+        if not paths.root.is_dir():
+            return _Tried(Finding("rootfs", "ok", "tried when the data directory is there"), named)
+        if os.geteuid():
+            return _Tried(
+                Finding("rootfs", "warn", "only root can try the drivers", "run zlayer doctor as root"), named
+            )
+        choice = choose(paths.root, wanted)
+    except OSError as error:
+        return _Tried(Finding("rootfs", "warn", f"cannot be looked at: {error}", "run zlayer doctor as root"))
+    except ZlayerError as error:
+        return _Tried(Finding("rootfs", "fail", error.message, error.hint))
+    found = Rootfs(choice.driver, named=wanted != "auto")
+    return _Tried(Finding("rootfs", "ok", f"{choice.driver}: {choice.reason}"), found)
 
 
 def _capabilities() -> Finding:
@@ -184,8 +204,8 @@ def _existing(path: Path) -> Path:
     return next(candidate for candidate in (path, *path.parents) if candidate.exists())
 
 
-def _filesystem(paths: Paths) -> Finding:
-    return doctor_checks.filesystem(str(paths.root), filesystem_of(_existing(paths.root)))
+def _filesystem(paths: Paths, rootfs: Rootfs) -> Finding:
+    return doctor_checks.filesystem(str(paths.root), filesystem_of(_existing(paths.root)), rootfs)
 
 
 def filesystem_of(path: Path, mountinfo: str | None = None) -> str:

@@ -79,9 +79,31 @@ def kernel(release: str) -> Finding:
     return Finding("kernel", "fail", f"Linux {release} is older than {wanted}", f"install Linux {wanted} or newer")
 
 
-def overlayfs(filesystems: str) -> Finding:
+@dataclass(frozen=True, slots=True)
+class Rootfs:
+    """The driver that makes root file systems, empty when that is not known; `named` by the configuration."""
+
+    driver: str = ""
+    named: bool = False
+
+    @property
+    def apart(self) -> Status | None:
+        """How it is that overlayfs is not used: chosen, or for want of it. None: it is what is wanted."""
+        if self.driver in ("", "overlay"):
+            return None
+        return "ok" if self.named else "warn"
+
+
+UNKNOWN = Rootfs()
+
+
+def overlayfs(filesystems: str, rootfs: Rootfs = UNKNOWN) -> Finding:
+    """What another driver does without is no fault, where that one was named."""
     if "overlay" in filesystems.split():
         return Finding("overlayfs", "ok", "the kernel has overlayfs")
+    if rootfs.apart:
+        told = f"the kernel does not know overlayfs: {rootfs.driver} makes root file systems"
+        return Finding("overlayfs", rootfs.apart, told, "" if rootfs.named else "modprobe overlay")
     return Finding("overlayfs", "fail", "the kernel does not know overlayfs", "modprobe overlay")
 
 
@@ -191,10 +213,15 @@ def s3(name: str, error: ZlayerError | None) -> Finding:
     return Finding("s3", "warn", f"images are not shared by way of {name}: {error.message}", error.hint)
 
 
-def filesystem(path: str, kind: str) -> Finding:
-    if kind.partition(".")[0] in NOT_UNDER_OVERLAY:
+def filesystem(path: str, kind: str, rootfs: Rootfs = UNKNOWN) -> Finding:
+    """`rootfs` was tried on it: what works there works, whatever is known of file systems of its kind."""
+    if kind.partition(".")[0] in NOT_UNDER_OVERLAY and rootfs.driver != "overlay":
         fix = "put the data directory on ext4, xfs (ftype=1) or btrfs: zlayer --data-dir DIR, or ZLAYER_DATA_DIR"
-        return Finding("filesystem", "fail", f"{path} is on {kind}, which cannot hold overlayfs's upper layers", fix)
+        told = f"{path} is on {kind}, which cannot hold overlayfs's upper layers"
+        if rootfs.apart:
+            told = f"{told}: {rootfs.driver} makes root file systems"
+            return Finding("filesystem", rootfs.apart, told, "" if rootfs.named else fix)
+        return Finding("filesystem", "fail", told, fix)
     if kind == "tmpfs":
         fix = "put the data directory on a disk: zlayer --data-dir DIR"
         return Finding("filesystem", "warn", f"{path} is on tmpfs: gone after a reboot, and it fills memory", fix)

@@ -171,6 +171,7 @@ def _services(
         node=drivers.node.id,
         runtime=drivers.node.runtime,
         started_at=Timestamp(time.time()),
+        rootfs=drivers.rootfs,
     )
     return Services(
         wishes=Wishes(

@@ -66,6 +66,8 @@ class Drivers:
     """Where images are refused; it wants somebody to tell."""
     keeper: Keeper | None = None
     """Puts blobs into the bucket of the S3 tier, where there is one."""
+    rootfs: str = ""
+    """The driver behind the machine's snapshots."""
 
 
 @asynccontextmanager
@@ -105,7 +107,7 @@ async def drivers(paths: Paths, config: Config) -> AsyncIterator[Drivers]:
         stack.push_async_callback(carriers.proxy.close)
         stack.push_async_callback(carriers.names.close)
         probes = partial(probe_runtimes, paths, parent, engine.partition(" ")[0])
-        yield Drivers(store, machine, node, probes, carriers, images.gate, images.keeper)
+        yield Drivers(store, machine, node, probes, carriers, images.gate, images.keeper, rootfs.driver)
 
 
 def _carriers(

@@ -8,7 +8,7 @@ from zlayer.testing.scripted_daemon import Answer, ScriptedDaemon
 
 STATUS = {
     "version": "0.1.0", "pid": 42, "data_dir": "/d", "socket": "/d/zlayer.sock", "bind": "127.0.0.1:3669",
-    "uptime_secs": 7200.5, "node": "n1", "runtime": "oci:runc 1.1.5", "deployments": 1,
+    "uptime_secs": 7200.5, "node": "n1", "runtime": "oci:runc 1.1.5", "rootfs": "copy", "deployments": 1,
     "instances": {"running": 2, "total": 3}, "rss_bytes": 64 * 2**20, "failing": {"routes": "port 80 is taken"},
     "certificates": {
         "total": 3, "first_to_end": "a.org", "not_after": "2020-01-01T00:00:00.000Z", "trouble": [
@@ -23,6 +23,7 @@ def test_facts(daemon: ScriptedDaemon, cli: Cli) -> None:
     daemon.routes["GET /api/v1/status"] = Answer(STATUS)
     lines = cli("status").out.splitlines()
     assert "pid          42" in lines
+    assert "rootfs       copy" in lines
     assert "up           2 hours" in lines
     assert "containers   2 running of 3" in lines
     assert "memory       64.0 MiB" in lines

@@ -42,6 +42,7 @@ async def status(api: Api) -> Response:
             "uptime_secs": round(time.time() - facts.started_at, 3),
             "node": facts.node,
             "runtime": facts.runtime,
+            "rootfs": facts.rootfs,
             "deployments": len(api.views.deployments()),
             "instances": {
                 "running": sum(one["state"] == "running" for one in instances),
