@@ -14,6 +14,10 @@ from zlayer.proxy.haproxy.structure import Door
 
 CHALLENGES = "challenges.map"
 CHALLENGE_PATH = "/.well-known/acme-challenge/"
+CLOSE = "hdr Connection close"
+"""Where nobody can say whether what follows is a request."""
+DIGITS = 18
+"""Of a body's length: no body is an exabyte long."""
 BUFFERED = 12_000
 """Bytes of a body that surely fit a buffer (16 KiB, the head and what is added to it in it too)."""
 ROUTED = "{ var(txn.route) -m found }"
@@ -87,10 +91,14 @@ def _web(door: Door, settings: Settings) -> Iterator[str]:
         f"http-request return status 200 content-type text/plain lf-string %[{name},map({CHALLENGES})]"
         f" if {{ path_beg {CHALLENGE_PATH} }} {{ {name},map({CHALLENGES}) -m found }}"
     )
-    yield f"http-request {answer(405)} if METH_CONNECT"
+    yield f"http-request {answer(405, CLOSE)} if METH_CONNECT"
+    # Not all read a coding in HTTP/1.0, and HAProxy 2.6 itself lets a length of 64 bits wrap (RFC 9112, 6.1 and 6.3).
+    yield f"http-request {answer(400, CLOSE)} if {{ req.ver 1.0 }} {{ req.hdr(transfer-encoding) -m found }}"
+    yield f"http-request {answer(400, CLOSE)} if {{ req.hdr(content-length) -m len gt {DIGITS} }}"
     yield f"http-request {answer(400)} if {{ req.hdr(host) -m sub / }}"
     # Few servers know the absolute form (RFC 9112, 3.2.2). HTTP/2 has it always, and loses it by itself.
     yield "http-request set-uri %[pathq] if !{ url_beg / } !{ req.ver 2.0 } { url_beg -i http:// https:// }"
+    yield f"http-request {answer(400)} if !{{ url_beg / }} !{{ req.ver 2.0 }} !{{ url -m str * }}"
     yield "http-request set-var(txn.host) req.hdr(host),host_only,lower"
     yield "http-request set-var(txn.path) path"
     yield from _routing(door, "http-request")

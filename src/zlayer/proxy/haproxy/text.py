@@ -14,7 +14,7 @@ from zlayer.proxy.haproxy.picture import STATE, Member, Picture
 from zlayer.proxy.haproxy.settings import Settings
 from zlayer.proxy.haproxy.structure import Shape
 
-FORMAT = 3
+FORMAT = 4
 """Of the text below. A running engine of another format is reloaded with ours when it is adopted."""
 CIPHERS = ":".join(
     f"ECDHE-{key}-{cipher}"
