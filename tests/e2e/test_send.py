@@ -8,7 +8,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +27,14 @@ pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="needs root: layers are extracted with their owners"),
     pytest.mark.skipif(bool(missing()), reason=missing() or "there is one"),
 ]
-BIG = 6 << 20
-HALF = 3 << 20
+BIG = 12 << 20
+HALF = 8 << 20
+LOST = 6 << 20
+"""What a line or a daemon that breaks may cost: a batch, and what the kernel's buffers held. Less than `HALF`."""
 
 
 class Pair:
-    """Two nodes; `here` has the images `base`, `more` (a layer on top) and `big`, six MiB nobody can pack."""
+    """Two nodes; `here` has the images `base`, `more` (a layer on top) and `big`, twelve MiB nobody can pack."""
 
     def __init__(self, here: Site, there: Site, port: int, ca: Path, images: dict[str, str]) -> None:
         self.here, self.there, self.port, self.ca, self.images = here, there, port, ca, images
@@ -134,7 +136,7 @@ def test_whole_and_then_the_new_layer_only(two: Pair) -> None:
 def test_a_line_that_breaks_costs_what_was_under_way(two: Pair) -> None:
     with Relay(two.port, at=HALF, act=lambda: False) as relay:
         [sent] = two.send("big", port=relay.port)
-        assert relay.sent < sent["sent"] + 2_500_000
+        assert relay.sent < sent["sent"] + LOST
     assert sent["digest"] in two.there_now()
     assert two.partials() == []
 
@@ -145,9 +147,10 @@ def test_the_receiver_is_killed_half_way_and_again(two: Pair) -> None:
         two.there.start()
         return False
 
+    whole = two.lacking("big")
     with Relay(two.port, at=HALF, act=kill) as relay:
         [sent] = two.send("big", port=relay.port)
-        assert relay.sent < BIG + (3 << 20)
+        assert relay.sent < sum(one["size"] for one in whole) + LOST
     assert sent["digest"] in two.there_now()
     assert two.partials() == []
 
@@ -210,7 +213,7 @@ def test_who_may_and_where_the_token_is(two: Pair) -> None:
 
 
 def test_a_full_disk_is_told_and_given_back(tmp_path: Path) -> None:
-    with pair(tmp_path, disk="14m") as full:
+    with pair(tmp_path, disk="26m") as full:
         before = os.statvfs(full.there.data).f_bavail
         filler = full.there.data / "filler"
         filler.write_bytes(bytes((before * 4096) - BIG // 2))
@@ -220,7 +223,8 @@ def test_a_full_disk_is_told_and_given_back(tmp_path: Path) -> None:
 
         def fill() -> bool:
             free = os.statvfs(full.there.data).f_bavail * 4096
-            filler.write_bytes(bytes(max(0, free - (1 << 20))))
+            with suppress(OSError):  # it fills up while we do
+                filler.write_bytes(bytes(max(0, free - (1 << 20))))
             return True
 
         with Relay(full.port, at=HALF, act=fill) as relay:
