@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -75,11 +76,12 @@ def pair(root: Path, *, disk: str = "") -> Iterator[Pair]:
     [port] = free_ports(1)
     with ExitStack() as stack:
         registry = stack.enter_context(Registry(root))
-        here = stack.enter_context(Site())
-        there = stack.enter_context(Site())
-        if disk:
+        here, there = stack.enter_context(Site()), Site()
+        if disk:  # unmounted when the daemon has gone from it
+            stack.callback(shutil.rmtree, there.root, ignore_errors=True)
             subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={disk}", "tmpfs", there.data], check=True)
             stack.callback(lambda: subprocess.run(["umount", "-l", there.data], check=True))
+        stack.enter_context(there)
         leaf = LocalAuthority(root, "test").sign(["127.0.0.1"])
         chain, key = root / "chain.pem", root / "key.pem"
         chain.write_text(leaf.chain)
