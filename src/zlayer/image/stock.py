@@ -119,8 +119,6 @@ class Stock:
         images = tuple(self._held(record, in_use) for record in self._records.all())
         sizes = self._layer_sizes() | self._blob_sizes()
         used = {content for one in images for content in contents(one)}
-        if self._alone():
-            sizes |= {one: sizes.get(one, 0) + self._stores.blobs.arrived(one) for one in self._stores.blobs.partials()}
         orphans = {name for name in sizes if name not in used} if self._alone() else set()
         return Holdings(images, sizes, orphans)
 
