@@ -62,7 +62,14 @@ def serve(paths: Paths, wanted: Serving, *, on_ready: Callable[[str], None] = la
     Errors: `Denied` for what would be open to strangers, `Conflict` when it is served already or the port is taken,
     `Invalid` for proxy rules and configuration, `Exhausted` and `Failed` of the disk.
     """
-    os.umask(0o077)
+    before = os.umask(0o077)
+    try:
+        _prepared(paths, wanted, on_ready)
+    finally:
+        os.umask(before)
+
+
+def _prepared(paths: Paths, wanted: Serving, on_ready: Callable[[str], None]) -> None:
     raise_open_files()
     bind = parse_bind(wanted.bind)
     users = Users(wanted.root / "users.json")
