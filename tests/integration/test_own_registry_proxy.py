@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -170,11 +171,20 @@ def test_kill_9_in_the_middle_of_a_download(tmp_path: Path, upstream: FaultyRegi
         asking = threading.Thread(target=lambda: _quietly(registry, f"/v2/hub/team/app/blobs/{blob.digest}"))
         asking.start()
         assert upstream.stalling.acquire(timeout=20)
+        _until_some_is_kept(tmp_path)
         registry.kill()
         asking.join()
         registry.start()
         fetch(registry, made)
     assert any(asked.range for asked in upstream.asked), "what had come was not fetched again"
+
+
+def _until_some_is_kept(root: Path) -> None:
+    """What was sent may still be on its way to the disk."""
+    deadline = time.monotonic() + 20
+    while not any(file.stat().st_size > 1 << 20 for file in root.rglob("*") if file.is_file()):
+        assert time.monotonic() < deadline, "nothing of the blob was kept"
+        time.sleep(0.01)
 
 
 def _quietly(registry: OwnRegistry, path: str) -> None:
