@@ -40,6 +40,8 @@ from zlayer.runtime.oci.users import resolve
 
 _NOT_FOUND, _NOT_EXECUTABLE, _KILLED = 127, 126, 137
 _GONE_SECONDS = 10.0
+_END_SECONDS = 5.0
+"""How long an exec that was refused without a reason waits for its container to end: that is the reason then."""
 _SIZE_SECONDS = 1.0
 """How long input waits for the size set before it: an engine that hangs must not hide that the client hung up."""
 _PTY_MAJORS = range(136, 144)
@@ -244,8 +246,15 @@ class ExecSession:
         if code < 0:
             return 128 - code
         if code != 0 and not (self._scratch / "pid").exists():
-            return refused_code(self._said) if self._init.alive() else _KILLED
+            return await self._why_refused()
         return code
+
+    async def _why_refused(self) -> int:
+        """Nothing of it ran: for what the engine says, or for the container's end, which may be a moment off still."""
+        told = refused_code(self._said)
+        with anyio.move_on_after(0 if told is not None else _END_SECONDS):
+            await self._init.ended()
+        return (told or _NOT_EXECUTABLE) if self._init.alive() else _KILLED
 
 
 def set_size(pid: int | None, rows: int, columns: int) -> bool:
@@ -284,11 +293,14 @@ def end_stale_execs(layout: Layout, inside: set[int]) -> None:
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-def refused_code(words: bytes) -> int:
-    """What shells and docker answer when a program could not be executed: 127 not found, 126 not executable."""
+def refused_code(words: bytes) -> int | None:
+    """What shells and docker answer when a program could not be executed: 127 not found, 126 not executable.
+
+    None when that is not what an engine's words are about.
+    """
     text = words.lower()
     if b"permission denied" in text or b"is a directory" in text or b"exec format" in text:
         return _NOT_EXECUTABLE
     if b"not found" in text or b"no such file" in text:
         return _NOT_FOUND
-    return _NOT_EXECUTABLE
+    return None

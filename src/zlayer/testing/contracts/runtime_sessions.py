@@ -113,7 +113,8 @@ class SessionContract:
         request = ExecRequest(programs.EXEC_LONG.argv)
         async with made(bench, programs.SLEEP) as handle, await bench.runtime().exec(handle, request) as session:
             await bench.runtime().signal(handle, "SIGKILL")
-            assert await session.wait() == 137
+            code = await session.wait()
+            assert code == 137, code
 
     async def test_attach_before_start_misses_nothing(self, bench: RuntimeBench) -> None:
         async with made(bench, programs.CHATTY, start=False) as handle, await bench.runtime().attach(handle) as it:
