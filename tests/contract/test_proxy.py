@@ -169,7 +169,7 @@ class TestFakeProxy(ProxyContract):
             tasks.cancel_scope.cancel()
 
 
-@pytest.mark.skipif(shutil.which("haproxy") is None, reason="needs haproxy")
+@pytest.mark.skipif(shutil.which("haproxy") is None, reason="haproxy is not installed")
 class TestHaproxyEngine(ProxyContract):
     @pytest.fixture
     async def bench(self) -> AsyncIterator[HaproxyBench]:

@@ -93,7 +93,7 @@ def test_sparse_files_are_what_gnu_tar_makes_of_them(seed: int, form: str, room:
     assert blocks[0] <= blocks[1] + 64, "holes stay holes"
 
 
-@pytest.mark.skipif(not all(map(shutil.which, ("skopeo", "umoci"))), reason="needs skopeo and umoci (make setup)")
+@pytest.mark.skipif(not all(map(shutil.which, ("skopeo", "umoci"))), reason="skopeo or umoci is not installed")
 @pytest.mark.parametrize("seed", range(-(-LAYERS // PER_STACK)))
 def test_a_stack_is_what_skopeo_and_umoci_make_of_it(seed: int, room: Path) -> None:
     grown = Grown(seed + 1_000_000)

@@ -19,7 +19,7 @@ from zlayer.testing.proxied import Proxied, proxied
 
 pytestmark = [
     pytest.mark.anyio,
-    pytest.mark.skipif(shutil.which("haproxy") is None, reason="needs haproxy"),
+    pytest.mark.skipif(shutil.which("haproxy") is None, reason="haproxy is not installed"),
 ]
 
 

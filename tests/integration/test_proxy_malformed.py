@@ -28,7 +28,7 @@ from zlayer.testing.proxied import Proxied, proxied
 
 pytestmark = [
     pytest.mark.anyio,
-    pytest.mark.skipif(shutil.which("haproxy") is None, reason="needs haproxy"),
+    pytest.mark.skipif(shutil.which("haproxy") is None, reason="haproxy is not installed"),
 ]
 INNER = b"GET /smuggled HTTP/1.1\r\nHost: x\r\n\r\n"
 CHUNKED = b"0\r\n\r\n" + INNER

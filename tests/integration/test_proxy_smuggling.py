@@ -21,7 +21,7 @@ from zlayer.testing.strict_origin import StrictOrigin, faults, strict_origin
 
 pytestmark = [
     pytest.mark.anyio,
-    pytest.mark.skipif(shutil.which("haproxy") is None, reason="needs haproxy"),
+    pytest.mark.skipif(shutil.which("haproxy") is None, reason="haproxy is not installed"),
 ]
 INNER = b"GET /b/smuggled HTTP/1.1\r\nHost: x\r\n\r\n"
 POST = b"POST /a HTTP/1.1\r\nHost: x\r\n"

@@ -27,7 +27,7 @@ from zlayer.testing.proxied import Proxied, proxied
 
 pytestmark = [
     pytest.mark.anyio,
-    pytest.mark.skipif(shutil.which("haproxy") is None, reason="needs haproxy"),
+    pytest.mark.skipif(shutil.which("haproxy") is None, reason="haproxy is not installed"),
 ]
 
 
@@ -159,7 +159,7 @@ def curl(*arguments: str) -> str:
     return subprocess.run(argv, capture_output=True, text=True, check=True).stdout
 
 
-@pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl")
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
 async def test_http2_with_and_without_tls(proxy: Proxied, authority: LocalAuthority) -> None:
     _, server = await proxy.origin("one")
     other = free_port()

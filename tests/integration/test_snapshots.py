@@ -99,7 +99,7 @@ async def test_the_nasty_image_is_merged_as_its_layers_say(data: Data) -> None:
 async def test_an_extraction_is_what_gnu_tar_makes(data: Data) -> None:
     """A second opinion on everything but whiteouts."""
     if shutil.which("tar") is None:
-        pytest.skip("no GNU tar")
+        pytest.skip("GNU tar is not installed")
     raw = zstandard.ZstdDecompressor().decompress(samples.nasty_layers()[1].blob.read(), max_output_size=1 << 22)
     ours, theirs = data.root / "ours", data.root / "theirs"
     for target in (ours, theirs):

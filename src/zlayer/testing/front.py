@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler
 from types import TracebackType
 
-from zlayer.testing.loopback import Loopback, PlainHandler
+from zlayer.testing.loopback import Loopback, PlainHandler, due
 
 BLOCK = 64 * 1024
 _OURS = frozenset({"connection", "transfer-encoding", "keep-alive"})
@@ -89,16 +89,7 @@ class Front(Loopback):
 
     def trouble(self, method: str, target: str) -> Trouble:
         with self._lock:
-            for fault in self.faults:
-                if fault.where not in target or fault.method not in ("", method) or fault.times == 0:
-                    continue
-                if fault.skip:
-                    fault.skip -= 1
-                    continue
-                if fault.times is not None:
-                    fault.times -= 1
-                return fault
-        return Trouble()
+            return due(self.faults, method, target) or Trouble()
 
 
 class _Handler(PlainHandler, BaseHTTPRequestHandler):

@@ -3,9 +3,36 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self, TypeVar
+
+
+class Misdeed(Protocol):
+    """What a server does wrong, to requests whose target holds `where`: `times` times, after `skip` good ones."""
+
+    where: str
+    method: str
+    times: int | None
+    skip: int
+
+
+M = TypeVar("M", bound=Misdeed)
+
+
+def due(misdeeds: Iterable[M], method: str, target: str) -> M | None:
+    """The first that is this request's turn, counted. Callers hold a lock."""
+    for one in misdeeds:
+        if one.where not in target or one.method not in ("", method) or one.times == 0:
+            continue
+        if one.skip:
+            one.skip -= 1
+            continue
+        if one.times is not None:
+            one.times -= 1
+        return one
+    return None
 
 
 class Loopback:

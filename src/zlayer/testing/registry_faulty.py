@@ -13,10 +13,11 @@ import socket
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from types import TracebackType
 
 from zlayer.testing.imagery import Blob, OciImage, OciIndex
+from zlayer.testing.loopback import Loopback, due
 
 _TLS_HANDSHAKE = 0x16
 
@@ -52,7 +53,7 @@ class Asked:
     authorization: str
 
 
-class FaultyRegistry:
+class FaultyRegistry(Loopback):
     """Serves what it holds, with faults. `asked` lists the requests; `release` ends all stalls."""
 
     def __init__(self) -> None:
@@ -63,13 +64,7 @@ class FaultyRegistry:
         self._released = threading.Event()
         self.stalling = threading.Semaphore(0)
         """Released once for each answer that has begun to stall: wait on it instead of sleeping."""
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._exchange())
-        self._server.daemon_threads = True
-        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05})
-
-    @property
-    def address(self) -> str:
-        return f"127.0.0.1:{self._server.server_address[1]}"
+        super().__init__(self._exchange())
 
     def hold(self, repository: str, tag: str, what: OciImage | OciIndex) -> str:
         """Serve an image or index under this name. Returns its reference."""
@@ -92,30 +87,15 @@ class FaultyRegistry:
     def release(self) -> None:
         self._released.set()
 
-    def __enter__(self) -> FaultyRegistry:
-        self._thread.start()
-        return self
-
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.release()
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
+        super().__exit__(kind, error, trace)
 
     def _fault(self, method: str, path: str) -> Fault | None:
         with self._lock:
-            for fault in self.faults:
-                if fault.where not in path or fault.method not in ("", method) or fault.times == 0:
-                    continue
-                if fault.skip:
-                    fault.skip -= 1
-                    continue
-                if fault.times is not None:
-                    fault.times -= 1
-                return fault
-        return None
+            return due(self.faults, method, path)
 
     def _exchange(self) -> type[BaseHTTPRequestHandler]:
         registry = self

@@ -10,15 +10,15 @@ import datetime
 import ipaddress
 import json
 import secrets
-import threading
 import time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import jwt
+
+from zlayer.testing.loopback import Loopback
 
 SERVICE, ISSUER = "test-registry", "test-issuer"
 TOKEN_LIFE = 300
@@ -54,7 +54,7 @@ def certificate(directory: Path) -> tuple[Path, Path]:
     return pem, key_file
 
 
-class TokenServer:
+class TokenServer(Loopback):
     """Gives anyone a token to pull, and one to push to who knows the password. `asked` counts the tokens given."""
 
     def __init__(self, directory: Path, username: str, password: str) -> None:
@@ -65,12 +65,7 @@ class TokenServer:
         pair = base64.b64encode(f"{username}:{password}".encode()).decode()
         self._basic, self._username = f"Basic {pair}", username
         self.asked = 0
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
-        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05})
-
-    @property
-    def address(self) -> str:
-        return f"127.0.0.1:{self._server.server_address[1]}"
+        super().__init__(self._handler())
 
     def registry_settings(self) -> dict[str, str]:
         """The `auth.token` table of docker-registry's configuration."""
@@ -80,17 +75,6 @@ class TokenServer:
             "issuer": ISSUER,
             "rootcertbundle": str(self._pem),
         }
-
-    def __enter__(self) -> TokenServer:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
 
     def answer(self, path: str, authorization: str) -> tuple[int, dict[str, Any]]:  # Any: a JSON document
         """Status and document for one request."""

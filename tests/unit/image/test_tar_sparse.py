@@ -16,7 +16,7 @@ from zlayer.testing.hostile_tars import padded
 
 
 @pytest.mark.root
-@pytest.mark.skipif(shutil.which("tar") is None, reason="no GNU tar")
+@pytest.mark.skipif(shutil.which("tar") is None, reason="GNU tar is not installed")
 @pytest.mark.parametrize("form", ["--format=gnu", "0.0", "0.1", "1.0"])
 @pytest.mark.parametrize("pieces", [1, 3, 60], ids=["one", "few", "many"])
 def test_what_gnu_tar_packs_comes_out_with_its_holes(tmp_path: Path, form: str, pieces: int) -> None:
