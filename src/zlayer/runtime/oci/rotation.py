@@ -4,6 +4,8 @@ conmon starts a new file before the current one gets over half the cap, and rena
 on as `container.log.1`, a hard link made when it was begun. So what is on disk never passes the cap, and nothing is
 lost before the cap is reached, whether we run or not. To keep what is newest after that, the link is moved to the
 current file when that is nearly full (`LogKeeper`); where nobody moved it, the oldest and the newest part stay.
+conmon reads a pipe, so a line may come in two pieces and a rotation fall between them: what is kept over the cap may
+begin with the end of a line whose beginning is gone.
 """
 
 from __future__ import annotations
