@@ -11,7 +11,7 @@ import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
-from stage import WITHIN, Stage, free_ports
+from stage import Stage, free_ports
 from zlayer.testing.site import deployment
 
 Phase = Callable[[Stage], str]
@@ -47,7 +47,7 @@ def certificates(on: Stage) -> str:
         on.diary.note(f"certificate {number + 1} wished, in {'the same' if number % 2 else 'other'} files")
         began = time.monotonic()
         on.reroute()
-        _until(lambda: shown(on) == expected(on), f"certificate {number + 1} is shown")
+        on.until(lambda: shown(on) == expected(on), f"certificate {number + 1} is shown")
         spans.append(time.monotonic() - began)
     reloads = on.generation - before
     return f"{len(spans)} certificates swapped, {statistics.median(spans) * 1e3:.0f} ms each, {reloads} reloads"
@@ -102,10 +102,10 @@ def reloads(on: Stage) -> str:
         }  # fmt: skip
         on.diary.note(f"listener {port} wished")
         on.client.deploy(json.dumps(deployment(name, web=other)))
-        _until(lambda: _open(port), f"port {port} answers")  # noqa: B023 - at once
+        on.until(lambda: _open(port), f"port {port} answers")  # noqa: B023 - at once
         on.diary.note(f"listener {port} removed")
         on.client.remove(name)
-        _until(lambda: not _open(port), f"nobody listens on {port} any more")  # noqa: B023 - at once
+        on.until(lambda: not _open(port), f"nobody listens on {port} any more")  # noqa: B023 - at once
     return f"{on.measure.reloads} listeners added and removed, {on.generation - before} reloads"
 
 
@@ -115,7 +115,7 @@ def scales(on: Stage) -> str:
         replicas = 1 + number * 2 % 5
         on.diary.note(f"scaled to {replicas}")
         on.client.scale("rig", {"web": replicas})
-        _until(lambda: _replicas(on) == replicas, f"{replicas} replicas serve")  # noqa: B023 - at once
+        on.until(lambda: _replicas(on) == replicas, f"{replicas} replicas serve")  # noqa: B023 - at once
     on.replicas = replicas
     return f"{on.measure.scales} times scaled, 1 to 5 replicas"
 
@@ -134,7 +134,7 @@ def broken(on: Stage) -> str:
     for what, env in BAD.items():
         on.deploy(on.replicas, {"min_ready": "4s", "deadline": "8s"}, **env)
         on.diary.note(f"that one {what}")
-        _until(lambda: on.client.deployment("rig").status == "rolled_back", f"rolled back: {what}")
+        on.until(lambda: on.client.deployment("rig").status == "rolled_back", f"rolled back: {what}")
         on.serves(good)
     return f"{len(BAD)} revisions that do not work, undone: {', '.join(BAD)}"
 
@@ -149,14 +149,6 @@ def _open(port: int) -> bool:
             return True
     except OSError:
         return False
-
-
-def _until(true: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + WITHIN
-    while not true():
-        if time.monotonic() > deadline:
-            raise AssertionError(f"not within {WITHIN:g} s: {what}")
-        time.sleep(0.02)
 
 
 PHASES: dict[str, Phase] = {

@@ -6,7 +6,7 @@ import http.client
 import json
 import socket
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -159,9 +159,22 @@ class Stage:
             row = row + 1 if self.answer().startswith(f"{revision} ") else 0
             if row == 0:
                 if time.monotonic() > deadline:
-                    raise AssertionError(f"revision {revision} does not serve\n{self.site.log()}")
+                    raise AssertionError(f"revision {revision} does not serve\n{self.standing()}")
                 time.sleep(0.02)
         self.diary.note(f"revision {revision} serves")
+
+    def until(self, true: Callable[[], bool], what: str) -> None:
+        deadline = time.monotonic() + WITHIN
+        while not true():
+            if time.monotonic() > deadline:
+                raise AssertionError(f"not within {WITHIN:g} s: {what}\n{self.standing()}")
+            time.sleep(0.02)
+
+    def standing(self) -> str:
+        """What the daemon says of itself, for whoever looks for the reason."""
+        asked = (["ps", "-c"], ["why", "web", "-d", "rig"], ["proxy", "routes"], ["proxy", "backends"], ["status"])
+        answers = [self.site.cli(*words, check=False) for words in asked]
+        return "\n".join([*(f"{one.stdout}{one.stderr}" for one in answers), self.site.log()])
 
     def answer(self) -> str:
         """What the rig itself is answered; that it is not, under load, is a failure as any other."""
