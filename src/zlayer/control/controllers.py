@@ -43,6 +43,8 @@ REST = 10
 """How many times longer than a turn took the next one waits on average, if that is more."""
 FIRST_WAVE, FACTOR = 8, 4
 """How many instances a turn makes at most where there are more to make, and how many times more the next one."""
+BETWEEN_WAVES = 0.05
+"""Seconds in which the first ones get going; they keep a node busy for longer."""
 AFTER_OTHERS = 0.03
 """Seconds at most that a change waits for whoever else looks at it, where a turn takes long itself."""
 
@@ -108,6 +110,7 @@ class Controllers:
                 self._pace.turn(began, REST * took)
                 if moved is not None:
                     await view.reached(moved)
+                    await anyio.sleep(BETWEEN_WAVES if dirty else 0)
                 elif view.revision == seen:
                     with anyio.move_on_after(self._pause()):
                         await view.moved(seen)
