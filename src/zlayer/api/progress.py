@@ -51,10 +51,10 @@ async def _summaries(api: Services, name: str, emit: Emit) -> None:
             await emit(("status", "", summary))
         await api.views.changed(revision)
         with anyio.move_on_after(max(PACE, REST * took)):
-            await _all_is_done(api, name, calm=calm)
+            await all_is_done(api, name, calm=calm)
 
 
-async def _all_is_done(api: Services, name: str, *, calm: bool) -> None:
+async def all_is_done(api: Services, name: str, *, calm: bool) -> None:
     """Returns once nothing is on its way any more: that is waited for. Never, where nothing was before (`calm`)."""
     if calm:
         await anyio.sleep_forever()
