@@ -132,7 +132,7 @@ class StatusWriter:
 
     def _due(self, haste: Haste) -> None:
         now = anyio.current_time()
-        at = {"none": now + LINGER, "soon": self._soon(now), "now": now}[haste]
+        at = now if haste == "now" else self._soon(now) if haste == "soon" else now + LINGER
         if self._due_at is None or at < self._due_at:
             self._due_at = at
             self._arrived.set()

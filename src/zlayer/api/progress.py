@@ -11,6 +11,7 @@ from zlayer.api.streams import Emit, Produce
 from zlayer.api.times import rfc3339
 from zlayer.model.base import Timestamp
 from zlayer.model.errors import NotFound
+from zlayer.model.instance import Event
 
 PACE = 0.05
 """Seconds between two summaries at least: a person sees no more."""
@@ -36,10 +37,10 @@ def follow_deployment(api: Services, name: str, since: Timestamp | None = None) 
 async def _summaries(api: Services, name: str, emit: Emit) -> None:
     last: object = None
     while True:
-        revision, began = api.views.revision, anyio.current_time()
+        revision, began, calm = api.views.revision, time.thread_time(), api.views.calm(name)
         try:
             summary = api.views.deployment(name)
-            took = anyio.current_time() - began
+            took = time.thread_time() - began
             if summary != last and summary["status"] == "running":
                 await _carried(api, revision)
                 summary |= {"trouble": api.views.deployment(name)["trouble"]}
@@ -49,7 +50,16 @@ async def _summaries(api: Services, name: str, emit: Emit) -> None:
             last = summary
             await emit(("status", "", summary))
         await api.views.changed(revision)
-        await anyio.sleep(max(PACE, REST * took))
+        with anyio.move_on_after(max(PACE, REST * took)):
+            await all_is_done(api, name, calm=calm)
+
+
+async def all_is_done(api: Services, name: str, *, calm: bool) -> None:
+    """Returns once nothing is on its way any more: that is waited for. Never, where nothing was before (`calm`)."""
+    if calm:
+        await anyio.sleep_forever()
+    while not api.views.calm(name):
+        await api.views.changed(api.views.revision)
 
 
 async def _carried(api: Services, revision: int) -> None:
@@ -60,7 +70,11 @@ async def _carried(api: Services, revision: int) -> None:
 
 
 async def _events(api: Services, name: str, since: Timestamp, emit: Emit) -> None:
-    async for event in api.views.events(since, follow=True):
-        if event.deployment == name:
-            told = event.model_dump(include={"kind", "message", "service", "instance"})
-            await emit(("", f"{event.at:.6f}", told | {"at": rfc3339(event.at)}))
+    async for events in api.views.events_at_once(since, follow=True):
+        if mine := [_told(event) for event in events if event.deployment == name]:
+            await emit(*mine)
+
+
+def _told(event: Event) -> tuple[str, str, dict[str, object]]:
+    told = event.model_dump(include={"kind", "message", "service", "instance"})
+    return "", f"{event.at:.6f}", told | {"at": rfc3339(event.at)}

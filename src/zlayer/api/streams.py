@@ -19,7 +19,8 @@ SSE = "text/event-stream"
 KEEP_ALIVE = 20.0
 """Seconds after which an SSE stream sends a comment, so that proxies keep a silent connection."""
 T = TypeVar("T")
-Emit = Callable[[Any], Awaitable[None]]  # Any: whatever the stream's encoder takes
+Emit = Callable[..., Awaitable[None]]
+"""Sends any number of items at once, each whatever the stream's encoder takes."""
 Produce = Callable[[Emit], Awaitable[None]]
 Encode = Callable[[Any], bytes]
 
@@ -67,8 +68,8 @@ class Stream(Response):
                 gone.set()
                 tasks.cancel_scope.cancel()
 
-        async def emit(item: Any) -> None:
-            await write(self._encode(item))
+        async def emit(*items: Any) -> None:
+            await write(b"".join(map(self._encode, items)))
 
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._until_gone, receive, gone, tasks.cancel_scope)

@@ -41,6 +41,10 @@ GAP = 0.02
 """Seconds between two turns of a storm, on average: a turn looks at everything, and one look does for many changes."""
 REST = 10
 """How many times longer than a turn took the next one waits on average, if that is more."""
+FIRST_WAVE, FACTOR = 8, 4
+"""How many instances a turn makes at most where there are more to make, and how many times more the next one."""
+BETWEEN_WAVES = 0.05
+"""Seconds in which the first ones get going; they keep a node busy for longer."""
 AFTER_OTHERS = 0.03
 """Seconds at most that a change waits for whoever else looks at it, where a turn takes long itself."""
 
@@ -53,6 +57,8 @@ class _Batch:
     created: list[Instance] = field(default_factory=list)
     gone: list[str] = field(default_factory=list)
     """Deployments whose history goes with them."""
+    unfinished: set[str] = field(default_factory=set)
+    """Deployments of which not everything was put in, as it is much at once."""
 
     def __bool__(self) -> bool:
         return bool(self.puts or self.deletes)
@@ -73,6 +79,8 @@ class Controllers:
         """Of the event loop's clock, which never goes back."""
         self._cursor: dict[tuple[str, str], str] = {}
         self._events = 0
+        self._wave = FIRST_WAVE
+        self._unfinished: set[str] = set()
         self._view: View | None = None
         self._shared = view
         self._pace = Pace(GAP)
@@ -97,11 +105,12 @@ class Controllers:
                     log.exception("controllers.turn_failed", error=str(error))
                     await anyio.sleep(delay(failures, "controllers", first=0.1, limit=5.0))
                     continue
-                dirty = set()
+                dirty, self._unfinished = self._unfinished, set()
                 took = anyio.current_time() - began if moved is None else 0.0  # a commit is waiting, not looking
                 self._pace.turn(began, REST * took)
                 if moved is not None:
                     await view.reached(moved)
+                    await anyio.sleep(BETWEEN_WAVES if dirty else 0)
                 elif view.revision == seen:
                     with anyio.move_on_after(self._pause()):
                         await view.moved(seen)
@@ -143,7 +152,10 @@ class Controllers:
             batch.deletes += [item.key for item in (await self._store.list(f"{keys.REVISIONS}{name}/")).items]
         if not batch:
             return None
-        return await self._store.commit(batch.puts, batch.deletes, batch.expect)
+        revision = await self._store.commit(batch.puts, batch.deletes, batch.expect)
+        self._wave = self._wave * FACTOR if batch.unfinished else FIRST_WAVE
+        self._unfinished = batch.unfinished
+        return revision
 
     async def _roll(self, view: View, picture: Picture, now: float, dirty: set[str], batch: _Batch) -> None:
         for name in sorted(dirty):
@@ -167,6 +179,10 @@ class Controllers:
             if decision.changes or verdict.puts:
                 batch.expect[keys.deployment(name)] = view.modified(keys.deployment(name))
             for change in decision.changes:
+                if isinstance(change, Create) and len(batch.created) >= self._wave:
+                    # The first begin while the rest is decided anew: nobody waits for two hundred to be written.
+                    batch.unfinished.add(name)
+                    break
                 self._apply(view, batch, change, picture.instances.get(name, {}), now)
 
     def _apply(self, view: View, batch: _Batch, change: Change, known: Mapping[str, Seen], now: float) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any, Literal
 
@@ -182,21 +182,28 @@ class Views:
                 return seen.status if until != "gone" else None
             await self._view.moved(revision)
 
+    def calm(self, name: str) -> bool:
+        """No instance of the deployment is on its way, up or down."""
+        return all(one.ready or one.ended for one in self.picture().of(name))
+
     async def events(self, since: float | None = None, *, follow: bool = False) -> AsyncIterator[Event]:
         """Kept events, oldest first, then new ones for as long as the caller listens."""
+        async for events in self.events_at_once(since, follow=follow):
+            for event in events:
+                yield event
+
+    async def events_at_once(self, since: float | None, *, follow: bool) -> AsyncIterator[Sequence[Event]]:
+        """The same, those that come together in one piece; it may be empty."""
         listing = await self._store.list(keys.EVENTS)
         first = f"{keys.EVENTS}{int((since or 0) * 1e6):020d}"  # events are named by their time
-        for item in listing.items:
-            if item.key >= first:
-                yield _read_event(item.value)
+        yield [_read_event(item.value) for item in listing.items if item.key >= first]
         after = listing.revision
         while follow:
             try:
                 async for batch in self._store.watch(keys.EVENTS, after):
                     after = batch.revision
-                    for change in sorted(batch.changes, key=lambda c: c.key):
-                        if change.item is not None:
-                            yield _read_event(change.item.value)
+                    changes = sorted(batch.changes, key=lambda c: c.key)
+                    yield [_read_event(change.item.value) for change in changes if change.item is not None]
             except Compacted:
                 after = (await self._store.list(keys.EVENTS)).revision
 

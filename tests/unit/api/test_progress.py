@@ -9,6 +9,7 @@ from typing import Any
 import anyio
 import pytest
 
+from zlayer.api import progress
 from zlayer.testing.asgi import Exchange
 
 from .conftest import StackFactory
@@ -54,6 +55,16 @@ async def test_events_of_others_are_left_out(stack: StackFactory) -> None:
             with anyio.fail_after(15):
                 documents = [doc async for _, doc in server_events(stream)]
         assert all(doc.get("deployment", "shop") == "shop" for doc in documents)
+
+
+async def test_the_end_of_what_is_on_its_way_is_told_at_once_but_only_once(stack: StackFactory) -> None:
+    async with stack() as s:
+        await s.deploy()
+        with anyio.fail_after(15):
+            await progress.all_is_done(s.services, "shop", calm=False)
+        with anyio.move_on_after(0.05) as scope:
+            await progress.all_is_done(s.services, "shop", calm=True)
+        assert scope.cancelled_caught
 
 
 async def test_an_absent_deployment_is_404_not_a_stream(stack: StackFactory) -> None:

@@ -74,6 +74,39 @@ def test_events_written_last_are_kept_though_the_clock_went_back() -> None:
     run(story)
 
 
+class Recording(MemoryStore):
+    """Knows how many instances each commit wrote for the first time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.made: list[int] = []
+
+    async def commit(
+        self,
+        puts: Mapping[str, bytes] | None = None,
+        deletes: Sequence[str] = (),
+        expect: Mapping[str, int] | None = None,
+        *args: Any,
+        **kwargs: Any,
+    ) -> int:
+        new = [key for key in puts or () if key.startswith(keys.INSTANCES) and (expect or {}).get(key) == 0]
+        self.made += [len(new)] if new else []
+        return await super().commit(puts, deletes, expect, *args, **kwargs)
+
+
+def test_many_are_made_in_waves_so_that_the_first_begin(tmp_path: Path) -> None:
+    async def story() -> None:
+        store = Recording()
+        async with World(tmp_path, store=store) as world:
+            for replicas in (60, 70):
+                await world.wishes.deploy(spec_text(web={"scale": {"mode": "fixed", "replicas": replicas}}))
+                await world.settle()
+                assert len(world.picture().of("shop")) == replicas
+        assert store.made == [8, 32, 20, 8, 2]
+
+    run(story)
+
+
 def test_a_clock_set_back_delays_no_restart(tmp_path: Path) -> None:
     """By a day: what was to come back after a second comes back after at most the longest back-off."""
 

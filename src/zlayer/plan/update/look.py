@@ -23,8 +23,8 @@ class Slot:
 
     @property
     def quiet(self) -> bool:
-        """It has one replica, of the wanted spec, that serves: nothing is to be done."""
-        return len(self.members) == 1 and self.current == self.members and _serves(self.members[0])
+        """It has one replica, of the wanted spec, that serves or is about to: nothing is to be done."""
+        return len(self.members) == 1 and self.current == self.members and _undisturbed(self.members[0])
 
     @property
     def newest(self) -> Seen | None:
@@ -152,5 +152,5 @@ def _slot(number: int, members: Sequence[Seen], digest: str) -> Slot:
     )
 
 
-def _serves(one: Seen) -> bool:
-    return one.ready and not one.instance.held
+def _undisturbed(one: Seen) -> bool:
+    return not one.ended and not one.instance.held

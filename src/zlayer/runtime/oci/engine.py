@@ -78,9 +78,9 @@ class Engine:
         """How `exec.fifo` lets its waiting init go: runc's writes a byte and wants it read, crun's reads one."""
         return "read" if self.name == "runc" else "write" if self.name == "crun" else "command"
 
-    def fifo(self, container: str) -> Path:
+    def fifo(self, container: str) -> str:
         """There while the container is created and not started (runc and crun)."""
-        return self.state / container / "exec.fifo"
+        return f"{self.state}/{container}/exec.fifo"
 
     def container_state(self, container: str) -> Path:
         return self.state / container

@@ -15,7 +15,7 @@ from zlayer.runtime.contract import CreateRequest, Handle
 from zlayer.runtime.oci import conmon, smallfiles
 from zlayer.runtime.oci.cgroups.apart import set_apart
 from zlayer.runtime.oci.config import Place, config_of
-from zlayer.runtime.oci.layout import Layout, Record, boot_id, read_number, read_record, write_record
+from zlayer.runtime.oci.layout import Layout, Record, boot_id, layout_of, read_number, read_record, write_record
 from zlayer.runtime.oci.probe import Tools
 from zlayer.runtime.oci.processes import Process, executable, identify
 from zlayer.runtime.oci.rotation import begin_log
@@ -38,7 +38,7 @@ class Maker:
 
         No record means nothing of the image ever ran, so whatever is there is cleared away first.
         """
-        layout = Layout(request.directory)
+        layout = layout_of(str(request.directory))
         if (record := read_record(layout)) is not None:
             return record
         config = config_of(request, Place(self.site.cgroup_of(request.id), self.site.hierarchies))
@@ -89,9 +89,10 @@ class Maker:
 
 def carried(request: CreateRequest) -> list[Path] | None:
     """Whose mounts the engine needs for it; None when a bind of the host's own mounts wants to see them all."""
-    sources = [Path(mount.source) for mount in request.mounts if mount.type == "bind"]
+    own = f"{request.directory}/"
+    sources = [mount.source for mount in request.mounts if mount.type == "bind"]
     mine = [request.rootfs] + ([request.netns] if request.netns is not None else [])
-    outside = [path for path in sources if request.directory not in path.parents]
+    outside = [Path(source) for source in sources if not source.startswith(own) or ".." in source]
     if any(source.resolve() in path.resolve().parents for source in outside for path in mine):
         return None
     return mine + outside

@@ -52,7 +52,7 @@ async def test_by_fifo_without_a_command(engine: Engine, init: subprocess.Popen[
     with anyio.fail_after(20):
         await start(engine, record)
         await start(engine, record)
-    assert not engine.fifo("c").exists()
+    assert not Path(engine.fifo("c")).exists()
     assert not waits_for_start(engine, record)
     assert not (tmp_path / "called").exists()
 
@@ -96,5 +96,5 @@ async def test_crun_is_given_its_byte(engine: Engine, tmp_path: Path) -> None:
             while executable(child.pid) == record.init:
                 await anyio.lowlevel.checkpoint()
         child.kill()
-    assert not crun.fifo("c").exists()
+    assert not Path(crun.fifo("c")).exists()
     assert not (tmp_path / "called").exists()
