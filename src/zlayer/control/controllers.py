@@ -114,7 +114,7 @@ class Controllers:
                 elif view.revision == seen:
                     with anyio.move_on_after(self._pause()):
                         await view.moved(seen)
-                    await anyio.sleep(min(AFTER_OTHERS, 4 * took))  # traffic first: it is quicker, and waited for
+                    await anyio.sleep(min(AFTER_OTHERS, 8 * took))  # traffic first: it is quicker, and waited for
                 await anyio.sleep_until(self._pace.next(anyio.current_time()))
 
     async def _trim(self) -> None:
