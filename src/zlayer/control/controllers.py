@@ -45,7 +45,7 @@ FIRST_WAVE, FACTOR = 8, 4
 """How many instances a turn makes at most where there are more to make, and how many times more the next one."""
 BETWEEN_WAVES = 0.05
 """Seconds in which the first ones get going; they keep a node busy for longer."""
-AFTER_OTHERS = 0.03
+AFTER_OTHERS = 0.04
 """Seconds at most that a change waits for whoever else looks at it, where a turn takes long itself."""
 
 
@@ -114,7 +114,7 @@ class Controllers:
                 elif view.revision == seen:
                     with anyio.move_on_after(self._pause()):
                         await view.moved(seen)
-                    await anyio.sleep(min(AFTER_OTHERS, 2 * took))  # traffic first: it is quicker, and waited for
+                    await anyio.sleep(min(AFTER_OTHERS, 8 * took))  # traffic first: it is quicker, and waited for
                 await anyio.sleep_until(self._pace.next(anyio.current_time()))
 
     async def _trim(self) -> None:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Literal
 
 from zlayer.model import keys
 from zlayer.model.certificate import StoredCertificate
-from zlayer.model.endpoint import Endpoint
 from zlayer.model.errors import Compacted, Invalid, NotFound
 from zlayer.model.instance import ONE_OFF, Deployment, Event, InstanceStatus, Service
+from zlayer.plan.kept import Kept
 from zlayer.plan.seen import Seen
 from zlayer.plan.standing import WORRIES, Standing, standing
-from zlayer.plan.summary import Summary, summarise
+from zlayer.plan.summary import ServiceSummary, Summary, summarise
 from zlayer.store.contract import Store
 from zlayer.store.documents import decoder
 from zlayer.store.view import Picture, View
@@ -40,6 +42,7 @@ class Views:
         self._store = store
         self._view = view
         self._troubles = troubles
+        self._known: dict[str, Known] = {}
 
     @property
     def revision(self) -> int:
@@ -51,13 +54,18 @@ class Views:
     def deployments(self) -> list[Json]:
         picture = self.picture()
         return [
-            deployment_document(d, picture.of(d.name), self._troubles(d.name))
+            deployment_document(d, picture.of(d.name), self._troubles(d.name), self._known_of(d.name))
             for _, d in sorted(picture.deployments.items())
         ]
 
     def deployment(self, name: str) -> Json:
         picture = self.picture()
-        return deployment_document(self._deployment(name), picture.of(name), self._troubles(name))
+        return deployment_document(self._deployment(name), picture.of(name), self._troubles(name), self._known_of(name))
+
+    def _known_of(self, name: str) -> Known:
+        for gone in self._known.keys() - self.picture().deployments.keys():
+            del self._known[gone]
+        return self._known.setdefault(name, Known())
 
     def troubles(self, name: str, service: str) -> list[str]:
         """What of a service's traffic is not in force."""
@@ -262,13 +270,28 @@ def _reason(seen: Seen) -> str:
     return seen.status.reason
 
 
-def _endpoint(endpoint: Endpoint) -> Json:
-    return endpoint.model_dump(include={"name", "protocol", "port", "target_port", "public", "host", "path"})
+_ENDPOINT = {"name", "protocol", "port", "target_port", "public", "host", "path"}
 
 
-def deployment_document(deployment: Deployment, seen: list[Seen], troubles: Iterable[tuple[str, str]] = ()) -> Json:
-    """One entry of `ps`."""
-    summary: Summary = summarise(deployment, seen)
+def _endpoints(service: Service) -> list[Json]:
+    return [endpoint.model_dump(include=_ENDPOINT) for endpoint in service.endpoints]
+
+
+@dataclass(slots=True)
+class Known:
+    """What earlier looks at a deployment have found: of two hundred services mostly one has changed."""
+
+    summaries: Kept[ServiceSummary] = field(default_factory=Kept)
+    endpoints: Kept[list[Json]] = field(default_factory=Kept)
+
+
+def deployment_document(
+    deployment: Deployment, seen: list[Seen], troubles: Iterable[tuple[str, str]] = (), known: Known | None = None
+) -> Json:
+    """One entry of `ps`. Do not change what is in it."""
+    known = known or Known()
+    summary: Summary = summarise(deployment, seen, known.summaries)
+    known.endpoints.only(deployment.services)
     services = []
     for one in summary.services:
         service: Service = deployment.services[one.name]
@@ -281,7 +304,7 @@ def deployment_document(deployment: Deployment, seen: list[Seen], troubles: Iter
                 "ready": one.ready,
                 "settled": one.settled,
                 "note": one.note,
-                "endpoints": [_endpoint(e) for e in service.endpoints],
+                "endpoints": known.endpoints.get(one.name, (service,), partial(_endpoints, service)),
             }
         )
     return {

@@ -7,6 +7,7 @@ same answer": of two hundred services, a change in one costs a look at that one.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from operator import is_
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -30,4 +31,4 @@ class Kept(Generic[T]):
 
 
 def _same(ones: tuple[object, ...], others: tuple[object, ...]) -> bool:
-    return len(ones) == len(others) and all(a is b for a, b in zip(ones, others, strict=True))
+    return len(ones) == len(others) and all(map(is_, ones, others))

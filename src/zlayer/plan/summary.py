@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 from zlayer.model.instance import Deployment
+from zlayer.plan.kept import Kept
 from zlayer.plan.restart import asked_again, describe_end, judge
 from zlayer.plan.seen import Seen, grouped
 
@@ -46,14 +48,29 @@ class Summary:
     services: tuple[ServiceSummary, ...]
 
 
-def summarise(deployment: Deployment, seen: Sequence[Seen]) -> Summary:
+def summarise(deployment: Deployment, seen: Sequence[Seen], known: Kept[ServiceSummary] | None = None) -> Summary:
     """How it stands. `failed`: a wanted replica ended and will not, or repeatedly did not, come back; or an update
     has failed and is not undone. `updating`: a change is on trial beside, or in the place of, what served before.
-    `rolled_back`: it runs as it was before an update that failed.
+    `rolled_back`: it runs as it was before an update that failed. `known` is what earlier looks at it have found.
     """
     trial = _on_trial(deployment, seen)
     groups = grouped(seen)
-    services = tuple(_service(name, deployment, groups.get(name, ()), trial) for name in sorted(deployment.services))
+    known = known or Kept()
+    known.only(deployment.services)
+    services = tuple(
+        known.get(
+            name,
+            (
+                deployment.services[name],
+                deployment.rollout,
+                deployment.asked_at,
+                trial,
+                *(group := groups.get(name, [])),
+            ),
+            partial(_service, name, deployment, group, trial),
+        )
+        for name in sorted(deployment.services)
+    )
     settled = all(s.settled for s in services) and not _leftover(deployment, seen)
     if deployment.desired == "removed":
         return Summary("removing", "", "", services)

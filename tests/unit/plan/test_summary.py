@@ -8,9 +8,10 @@ from zlayer.model.instance import Deployment, Instance, State
 from zlayer.model.rollout import Rollout
 from zlayer.plan.actions import Create
 from zlayer.plan.compare import changes, compare
+from zlayer.plan.kept import Kept
 from zlayer.plan.rollout import rollout
 from zlayer.plan.seen import Seen
-from zlayer.plan.summary import summarise
+from zlayer.plan.summary import ServiceSummary, summarise
 from zlayer.testing.builders import container, deployment, seen, service
 
 
@@ -53,6 +54,19 @@ def test_a_replica_that_keeps_ending_is_a_failure_and_a_single_crash_is_not() ->
     [again] = made(wanted, failures=3)
     assert summarise(wanted, [seen(again, State.EXITED, oom=True)]).message == "web: replica 1 killed: out of memory"
     assert "keeps ending (3 times" in summarise(wanted, [seen(again, State.RUNNING)]).message
+
+
+def test_what_was_found_before_is_found_again_only_while_it_is_so() -> None:
+    wanted = deployment(web=service(1), db=service(1))
+    web, db = made(wanted)
+    ended = seen(web, State.EXITED, exit_code=1)
+    again = seen(web.model_copy(update={"failures": 3}), State.EXITED, exit_code=1)
+    asked = wanted.model_copy(update={"asked_at": again.instance.created_at + 1.0})
+    stopped = asked.model_copy(update={"services": {"web": wanted.services["web"]}})
+    known: Kept[ServiceSummary] = Kept()
+    for one in (wanted, asked, stopped, wanted):
+        for group in ([], [ended], [again], [again, seen(db, State.READY)]):
+            assert summarise(one, group, known) == summarise(one, group)
 
 
 def test_what_is_left_of_the_past_is_not_running_yet() -> None:
