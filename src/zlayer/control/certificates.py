@@ -124,7 +124,7 @@ class _Turns:
         self._fence = fence
         self._working: dict[str, anyio.CancelScope] = {}
         self._room = anyio.Semaphore(SIDE_BY_SIDE)
-        self._readable: dict[str, tuple[int, bool]] = {}
+        self._readable: dict[str, tuple[StoredCertificate, bool]] = {}
         self._sleep = anyio.CancelScope()
         self._again = False
 
@@ -179,9 +179,8 @@ class _Turns:
         """Certificates whose key cannot be opened any more are as good as none."""
         opened = {}
         for name, document in picture.certificates.items():
-            modified = self._view.modified(keys.certificate(name))
-            if document.usable and self._readable.get(name, (0, True))[0] != modified:
-                self._readable[name] = (modified, self._opens(document))
+            if document.usable and self._readable.get(name, (None, True))[0] is not document:
+                self._readable[name] = (document, self._opens(document))
             good = not document.usable or self._readable[name][1]
             opened[name] = document if good else document.model_copy(update={"chain": ""})
         return opened

@@ -1,7 +1,8 @@
 """The controllers' one loop: picture + now -> decisions -> guarded writes, until nothing is left to decide.
 
-Level-triggered: a change only says "look again". Writes expect the revisions they were decided on; on a conflict the
-plan is dropped and the next turn looks again.
+Level-triggered: a change only says "look again". Writes expect the revisions they were decided on, so no turn may
+await anything between its picture and its guards without looking at the view's revision again; on a conflict the plan
+is dropped and the next turn looks again.
 """
 
 from __future__ import annotations
@@ -152,6 +153,8 @@ class Controllers:
             batch.deletes += [item.key for item in (await self._store.list(f"{keys.REVISIONS}{name}/")).items]
         if not batch:
             return None
+        if view.revision != picture.revision:  # it moved while something was read: the guards are newer than the look
+            raise Conflict("the picture is no longer the newest")
         revision = await self._store.commit(batch.puts, batch.deletes, batch.expect)
         self._wave = self._wave * FACTOR if batch.unfinished else FIRST_WAVE
         self._unfinished = batch.unfinished

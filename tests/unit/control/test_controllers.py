@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from zlayer.model.base import Timestamp
 from zlayer.model.errors import Exhausted
 from zlayer.model.instance import Event
 from zlayer.plan.collect import KEEP_EVENTS
+from zlayer.store.contract import Listing
 from zlayer.store.memory import MemoryStore
 from zlayer.testing import world as worlds
 from zlayer.testing.builders import spec_text
@@ -70,6 +71,34 @@ def test_events_written_last_are_kept_though_the_clock_went_back() -> None:
             assert str(KEEP_EVENTS) in kept
             assert "0" not in kept
             tasks.cancel_scope.cancel()
+
+    run(story)
+
+
+class Slow(MemoryStore):
+    """Where a controller reads the revisions, `meanwhile` is done first, once, and has been seen by everybody."""
+
+    meanwhile: Callable[[], Awaitable[object]] | None = None
+
+    async def list(self, prefix: str) -> Listing:
+        if prefix.startswith(keys.REVISIONS) and (done := self.meanwhile) is not None:
+            self.meanwhile = None
+            await done()
+            await anyio.sleep(0.01)
+        return await super().list(prefix)
+
+
+def test_a_wish_that_comes_while_a_verdict_is_made_is_not_written_over(tmp_path: Path) -> None:
+    async def story() -> None:
+        store = Slow()
+        async with World(tmp_path, store=store) as world:
+            await world.wishes.deploy(spec_text(web={"scale": {"mode": "manual"}}))
+            store.meanwhile = lambda: world.wishes.scale("shop", {"web": 3})
+            await anyio.sleep(60)
+            await world.settle()
+            assert store.meanwhile is None
+            assert world.picture().deployments["shop"].services["web"].replicas == 3
+            assert len(world.picture().of("shop")) == 3
 
     run(story)
 
