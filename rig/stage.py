@@ -172,7 +172,14 @@ class Stage:
 
     def standing(self) -> str:
         """What the daemon says of itself, for whoever looks for the reason."""
-        asked = (["ps", "-c"], ["why", "--deployment", "rig", "web"], ["proxy", "routes"], ["proxy", "backends"], ["status"])
+        asked = (
+            ["ps", "-c"],
+            ["why", "--deployment", "rig", "web"],
+            ["history", "rig"],
+            ["proxy", "routes"],
+            ["proxy", "backends"],
+            ["status"],
+        )
         answers = [self.site.cli(*words, check=False) for words in asked]
         return "\n".join([*(f"{one.stdout}{one.stderr}" for one in answers), self.site.log()])
 
