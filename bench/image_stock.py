@@ -6,8 +6,8 @@ Nothing is pulled. The records are written as a daemon writes them: each image h
 common stacks, and the sizes say 200 GB together. Blobs are sparse files of their true length, and their disk blocks
 are not there: so what is told of sizes to the decision comes from a table, and the time to read them from the disk is
 taken apart. Listing is the processor time of what the API's handler does, the JSON included. Deciding is
-`image.reclaim.plan` for nine tenths of all bytes, as the housekeeper asks it when the disk runs short; looking is the walk
-over the stores before it.
+`image.reclaim.plan` for nine tenths of all bytes, as the housekeeper asks it when the disk runs short; `system df`
+includes the look at the stores.
 """
 
 from __future__ import annotations
