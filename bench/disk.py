@@ -16,7 +16,7 @@ from pathlib import Path
 from zlayer.runtime.oci.mountspace import separate
 
 PLACE = Path("/tmp")
-_SIZE = 4 << 30
+_SIZE = 8 << 30
 
 
 @contextlib.contextmanager

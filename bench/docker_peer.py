@@ -1,4 +1,7 @@
-"""docker-compose over a dockerd of its own, in a network namespace of its own: a peer. A library, not a figure."""
+"""docker over a dockerd of its own: a peer. A library, not a figure.
+
+With docker-compose it is in a network namespace of its own; to move images it is not, but makes no network.
+"""
 
 from __future__ import annotations
 
@@ -70,6 +73,44 @@ def compose(root: Path, image: str) -> Iterator[Compose | None]:
         mounted().remove(f"/{netns}")
 
 
+class Docker:
+    """`call` runs docker's command."""
+
+    def __init__(self, root: Path) -> None:
+        self.root, self.socket = root, root / "docker.sock"
+        self.environ = {**os.environ, "DOCKER_HOST": f"unix://{self.socket}"}
+
+    def call(self, *args: str) -> None:
+        done = subprocess.run(["docker", *args], env=self.environ, capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            raise RuntimeError(f"docker {' '.join(args)}: {done.stderr[-2000:]}")
+
+
+@contextmanager
+def mover(root: Path) -> Iterator[Docker | None]:
+    """A dockerd that pulls and loads. None, said aloud, where it is not installed. It runs in the caller's cgroup."""
+    if not (shutil.which("dockerd") and shutil.which("docker")):
+        print("dockerd is not installed: no peer (apt-get install docker.io)")
+        yield None
+        return
+    home = root / "docker"
+    home.mkdir()
+    peer = Docker(home)
+    argv = [
+        "dockerd", "--data-root", str(home / "data"), "--exec-root", str(home / "exec"), "--bridge", "none",
+        "-H", f"unix://{peer.socket}", "-p", str(home / "pid"), "--storage-driver", "overlay2", "--iptables=false",
+        "--ip6tables=false", "--ip-forward=false", "--ip-masq=false", "--log-level", "error",
+    ]  # fmt: skip
+    with (home / "log").open("wb") as log:
+        daemon = subprocess.Popen(argv, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+    try:
+        _until_answers(peer)
+        yield peer
+    finally:
+        daemon.terminate()
+        daemon.wait(60)
+
+
 def _dockerd(peer: Compose, home: Path) -> subprocess.Popen[bytes]:
     argv = [
         *peer.inside, "dockerd", "--data-root", str(home / "data"), "--exec-root", str(home / "exec"),
@@ -80,7 +121,7 @@ def _dockerd(peer: Compose, home: Path) -> subprocess.Popen[bytes]:
         return subprocess.Popen(argv, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
 
 
-def _until_answers(peer: Compose) -> None:
+def _until_answers(peer: Compose | Docker) -> None:
     deadline = time.monotonic() + WITHIN
     while subprocess.run(["docker", "version"], env=peer.environ, capture_output=True, check=False).returncode != 0:
         if time.monotonic() > deadline:

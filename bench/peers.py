@@ -120,15 +120,18 @@ class Podman:
             "--runtime", engine, "--cgroup-manager", "cgroupfs", "--events-backend", "none",
         ]  # fmt: skip
         self.argv = ["nsenter", *self._see, f"--net=/run/netns/{self.netns}", *self._podman]
-        self._pull(root, image)
+        self.pull()
 
-    def _pull(self, root: Path, image: str) -> None:
+    def pull(self) -> None:
         """From outside the namespace: the registry listens on our loopback."""
+        self.outside("pull", "-q", self.image)
+
+    def outside(self, *args: str) -> None:
         see = ["nsenter", *self._see] if self._see else []
-        argv = [*see, *self._podman, "pull", "-q", image]
+        argv = [*see, *self._podman, *args]
         done = subprocess.run(argv, env=self.environ, capture_output=True, check=False)
         if done.returncode != 0:
-            raise RuntimeError(f"podman pull: {done.stderr.decode()}")
+            raise RuntimeError(f"podman {' '.join(args)}: {done.stderr.decode()}")
 
     def call(self, *args: str) -> str:
         done = subprocess.run([*self.argv, *args], env=self.environ, capture_output=True, text=True, check=False)

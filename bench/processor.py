@@ -23,6 +23,10 @@ class Account:
     def seconds(self) -> float:
         return sum(_used(name) for name in self.names)
 
+    def user(self) -> float:
+        """The part of it that programs spent themselves, and not the kernel for them."""
+        return sum(_used(name, user=True) for name in self.names)
+
 
 @contextlib.contextmanager
 def cgroup(name: str) -> Iterator[str]:
@@ -60,12 +64,12 @@ def _own() -> str:
     return "/"
 
 
-def _used(name: str) -> float:
+def _used(name: str, *, user: bool = False) -> float:
     directory = _directory(name)
     try:
-        if (usage := directory / "cpuacct.usage").exists():
+        if (usage := directory / ("cpuacct.usage_user" if user else "cpuacct.usage")).exists():
             return int(usage.read_text()) / 1e9
         lines = (directory / "cpu.stat").read_text().splitlines()
     except FileNotFoundError:
         return 0.0
-    return int(dict(line.split() for line in lines)["usage_usec"]) / 1e6
+    return int(dict(line.split() for line in lines)["user_usec" if user else "usage_usec"]) / 1e6

@@ -54,13 +54,14 @@ class Stock:
 
     async def usage(self, in_use: Collection[str]) -> Usage:
         holdings = await self._holdings(in_use)
-        shared = _shared(holdings)
+        users = holdings.users()
+        shared = {content for content, count in users.items() if count > 1}
         disk = os.statvfs(self._existing())
         images = tuple(
             ImageUsage(
                 reference=one.reference,
                 size=Bytes(sum(holdings.sizes.get(c, 0) for c in set(contents(one)))),
-                alone=Bytes(holdings.alone(one)),
+                alone=Bytes(holdings.alone(one, users)),
                 shared=Bytes(sum(holdings.sizes.get(c, 0) for c in set(contents(one)) & shared)),
                 in_use=one.in_use,
                 used_at=one.used_at,
@@ -195,16 +196,6 @@ def _origin(step: Json, layers: Iterator[Descriptor]) -> Origin:
         digest=layer.digest if layer is not None else "",
         size=Bytes(layer.size if layer is not None else 0),
     )
-
-
-def _shared(holdings: Holdings) -> set[str]:
-    seen: set[str] = set()
-    twice: set[str] = set()
-    for image in holdings.images:
-        mine = set(contents(image))
-        twice |= mine & seen
-        seen |= mine
-    return twice
 
 
 def tree_size(root: Path) -> int:

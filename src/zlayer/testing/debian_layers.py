@@ -156,7 +156,7 @@ def _pack(tree: Path, archive: Path) -> dict[str, str]:
     """Write `tree` as a gzip layer to `archive`, whole or not at all; returns the digests."""
     partial = archive.with_suffix(".partial")
     with partial.open("wb") as out:
-        sink = _Sink(out.write)
+        sink = Sink(out.write)
         with tarfile.open(fileobj=sink, mode="w|", format=tarfile.PAX_FORMAT) as tar:  # type: ignore[call-overload]
             write_tree(tar, tree)
         sink.finish()
@@ -164,7 +164,7 @@ def _pack(tree: Path, archive: Path) -> dict[str, str]:
     return {"diff_id": f"sha256:{sink.raw.hexdigest()}", "digest": f"sha256:{sink.packed.hexdigest()}"}
 
 
-class _Sink:
+class Sink:
     """Compress what is written, and hash it before and after."""
 
     def __init__(self, write: Callable[[bytes], int]) -> None:

@@ -1,0 +1,140 @@
+"""What the pull of an updated image fetches, of 8 layers one new, and the memory that pulls take. Needs no peers.
+
+    python bench/image_update.py [--size 200]
+
+Bytes are what a relay before the registry passes on to us, headers included, beside what the new layer, the manifest
+and the config measure. Memory is the high-water mark of resident memory (VmHWM): of the daemon, reset before the
+first pull, and of its worker, looked at every 10 ms while it lives.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from image_peers import memory, orderly
+from machine_image import machine_image, updated
+from zlayer.client.client import Client
+from zlayer.client.transport import Address
+from zlayer.testing.imagery import OciImage
+from zlayer.testing.imagery_push import push
+from zlayer.testing.registry import Registry
+from zlayer.testing.relay import CHUNK
+from zlayer.testing.site import Site
+
+MOST = 100.0
+"""MB (10^6) wanted at most."""
+
+
+class Back:
+    """A relay on loopback that counts what its target answers."""
+
+    def __init__(self, port: int) -> None:
+        self._target, self.answered = port, 0
+        self._door = socket.create_server(("127.0.0.1", 0))
+        self.address = f"127.0.0.1:{self._door.getsockname()[1]}"
+
+    def __enter__(self) -> Back:
+        threading.Thread(target=self._serve, daemon=True).start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._door.shutdown(socket.SHUT_RDWR)
+        self._door.close()
+
+    def _serve(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = self._door.accept()
+                target = socket.create_connection(("127.0.0.1", self._target))
+                threading.Thread(target=self._pass, args=(client, target, False), daemon=True).start()
+                threading.Thread(target=self._pass, args=(target, client, True), daemon=True).start()
+
+    def _pass(self, source: socket.socket, sink: socket.socket, counted: bool) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(CHUNK):
+                sink.sendall(data)
+                self.answered += len(data) * counted
+        with contextlib.suppress(OSError):
+            sink.shutdown(socket.SHUT_WR)
+
+
+class Peak:
+    """The largest resident set of the children of a process, in MB, while the context lasts."""
+
+    def __init__(self, parent: int) -> None:
+        self._parent, self.most, self._over = parent, 0.0, threading.Event()
+        self._thread = threading.Thread(target=self._watch)
+
+    def __enter__(self) -> Peak:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        while not self._over.wait(0.01):
+            for child in _workers(self._parent):
+                self.most = max(self.most, high(child))
+
+
+def _workers(parent: int) -> Iterator[int]:
+    for tasks in Path(f"/proc/{parent}/task").glob("*/children"):
+        with contextlib.suppress(OSError):
+            for child in map(int, tasks.read_text().split()):
+                if b"zlayer.image.worker" in Path(f"/proc/{child}/cmdline").read_bytes():
+                    yield child
+
+
+def high(pid: int) -> float:
+    """MB of the high-water mark; a process that has gone has none."""
+    with contextlib.suppress(OSError):
+        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024 / 1e6
+    return 0.0
+
+
+def main(size: int) -> None:
+    with memory() as work, Registry(work) as registry, Site() as site:
+        first = machine_image(work, size)
+        push(registry.target, "bench/image", "1", first)
+        second = updated(first, work)
+        with Back(int(registry.address.rpartition(":")[2])) as back:
+            site.start()
+            assert site.daemon is not None
+            pid = site.daemon.pid
+            Path(f"/proc/{pid}/clear_refs").write_text("5")
+            client = Client(Address(path=str(site.paths.socket)), timeout=120)
+            name = f"{back.address}/bench/image:1"
+            with Peak(pid) as peak:
+                _pull(client, name, back, first, "first")
+                push(registry.target, "bench/image", "1", second)
+                _pull(client, name, back, second, "update", new=second.layers[-1].blob.size)
+            for what, figure in (("worker", peak.most), ("daemon", high(pid))):
+                print(f"peak memory of the {what}: {figure:.1f} MB (wanted <= {MOST:.0f})")
+
+
+def _pull(client: Client, name: str, back: Back, made: OciImage, which: str, new: int = 0) -> None:
+    before, began = back.answered, time.perf_counter()
+    for _ in client.pull(name, policy="always"):
+        pass
+    took = time.perf_counter() - began
+    layers = new or sum(layer.blob.size for layer in made.layers)
+    least = layers + made.config.size + made.manifest.size
+    print(f"{which}: {back.answered - before:,} bytes came, {least:,} are the new layers, manifest and config", end="")
+    print(f"; {took:.2f} s")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--size", type=int, default=200, help="MB (10^6), packed")
+    orderly()
+    main(parser.parse_args().size)
