@@ -180,10 +180,14 @@ class RegistryApp:
 
     async def _delete(self, call: Call) -> Response:
         target, blob = call.target, call.target.kind == "blob"
-        drop = self._shelf.repositories.drop_blob if blob else self._shelf.delete
-        if not await to_thread.run_sync(drop, target.name, target.item):
+        if not await to_thread.run_sync(self._drop, target):
             raise unknown_blob(target.item) if blob else unknown_manifest(target.item)
         return Response(status_code=202)
+
+    def _drop(self, target: Target) -> bool:
+        with self._shelf.repositories.changing():
+            drop = self._shelf.repositories.drop_blob if target.kind == "blob" else self._shelf.delete
+            return drop(target.name, target.item)
 
     async def _begin(self, call: Call) -> Response:
         may = "pull" in call.asker.rights or self._access.anonymous_pull
