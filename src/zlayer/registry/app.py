@@ -138,8 +138,11 @@ class RegistryApp:
         return JSONResponse({})
 
     async def _catalog(self, call: Call) -> Response:
-        names, last = page(await to_thread.run_sync(self._shelf.repositories.names), call.query)
+        names, last = page(await to_thread.run_sync(self._listed, call.asker), call.query)
         return JSONResponse({"repositories": names}, headers=link("/v2/_catalog", call.query, last))
+
+    def _listed(self, asker: Asker) -> list[str]:
+        return [name for name in self._shelf.repositories.names() if asker.may("pull", name)]
 
     async def _tags(self, call: Call) -> Response:
         name, repositories = call.target.name, self._shelf.repositories
@@ -190,7 +193,7 @@ class RegistryApp:
             return drop(target.name, target.item)
 
     async def _begin(self, call: Call) -> Response:
-        may = "pull" in call.asker.rights or self._access.anonymous_pull
+        may = call.asker.may("pull", call.query.get("from", ""))
         return await self._pushing.begin(call.target, call.query, call.wire, may_mount=may)
 
 
