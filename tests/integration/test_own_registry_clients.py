@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import stat
 from collections.abc import Iterator
@@ -107,6 +108,37 @@ def test_skopeo_logs_in(guarded: OwnRegistry, tmp_path: Path) -> None:
     assert anyio.run(copy, f"--dest-creds={READER}") != 0
     assert anyio.run(copy, f"--src-creds={WRITER}", f"--dest-creds={WRITER}") == 0
     assert anyio.run(copy, f"--dest-creds={WRITER}") == 0
+
+
+@pytest.mark.skipif(shutil.which("skopeo") is None, reason="skopeo is not installed")
+def test_skopeo_of_a_team_sees_its_own_repositories_only(tmp_path: Path) -> None:
+    web, refusal = "web:quite a secret", re.compile(r"denied|403 \(Forbidden\)")
+    cert, key = certificate(tmp_path)
+    add(tmp_path, WRITER, "pull", "push")
+    allowed = [word for one in ("team/*:pull,push", "base/*:pull") for word in ("--allow", one)]
+    assert cli(tmp_path, "user", "add", "web", *allowed, "--password-stdin", stdin="quite a secret\n").returncode == 0
+    shutil.copy(cert, tmp_path / "ca.crt")
+    with OwnRegistry(tmp_path, "--tls-cert", str(cert), "--tls-key", str(key), cert=cert) as registry:
+        for name in ("base/os", "team2/app"):
+            push(Target(registry.address, cert, *WRITER.split(":")), name, "1", busybox_image())
+
+        def copy(source: str, target: str) -> str:
+            """What it said when it failed; nothing when it did not."""
+            argv = ["skopeo", "copy", f"--src-cert-dir={tmp_path}", f"--dest-cert-dir={tmp_path}"]
+            argv += [f"--src-creds={web}", f"--dest-creds={web}"]
+            names = [f"docker://{registry.address}/{name}" for name in (source, target)]
+            done = anyio.run(lambda: anyio.run_process([*argv, *names], check=False))
+            return done.stderr.decode() if done.returncode else ""
+
+        assert copy("base/os:1", "team/os:1") == ""
+        assert copy("team/os:1", "team/deep/er:2") == ""
+        assert refusal.search(copy("team2/app:1", "team/stolen:1"))
+        assert refusal.search(copy("base/os:1", "base/os:2"))
+        assert refusal.search(copy("team/os:1", "team2/app:2"))
+        listed = registry.ask("GET", "/v2/_catalog", login=web)
+        assert json.loads(listed.body)["repositories"] == ["base/os", "team/deep/er", "team/os"]
+        refused = registry.ask("GET", "/v2/team/%2e%2e/team2/app/manifests/1", login=web)
+        assert refused.status == 400
 
 
 def settings(registry: OwnRegistry) -> RegistrySettings:

@@ -16,11 +16,15 @@ from zlayer.model.errors import Invalid
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
+
+    from zlayer.registry.grants import Grant
 
 EXAMPLES = """
 zlayer registry serve --anonymous                      on 127.0.0.1:5000, for this machine
 pass show ci | zlayer registry user add ci --right pull --right push --password-stdin
+pass show web | zlayer registry user add web --allow 'team/*:pull,push' --allow 'base/*:pull' --password-stdin
 zlayer registry serve --bind 0.0.0.0:5000 --tls-cert cert.pem --tls-key key.pem
 zlayer registry serve --anonymous-pull --proxy hub=https://registry.example
 zlayer registry ls
@@ -45,7 +49,18 @@ def register(parser: argparse.ArgumentParser) -> None:
     add = _add(users, "add", "Add a user, or change one's password and rights")
     add.add_argument("name", metavar="NAME")
     add.add_argument(
-        "--right", action="append", dest="rights", choices=("pull", "push", "delete"), help="again for more (pull)"
+        "--right",
+        action="append",
+        dest="rights",
+        choices=("pull", "push", "delete"),
+        help="in all repositories; again for more (pull, without --allow)",
+    )
+    add.add_argument(
+        "--allow",
+        action="append",
+        default=[],
+        metavar="PATTERN:RIGHTS",
+        help="rights in some repositories, as 'team/*:pull,push'; again for more",
     )
     add.add_argument("--password-stdin", action="store_true", help="read the password from standard input")
     add_format(_add(users, "ls", "List users and their rights"))
@@ -145,11 +160,14 @@ def _gc(args: argparse.Namespace) -> int:
 
 
 def _user_add(args: argparse.Namespace) -> int:
-    from zlayer.registry.users import Users
+    from zlayer.registry.grants import EVERYWHERE, grant, parse_grant
+    from zlayer.registry.users import Users, merged
 
-    rights = frozenset(args.rights or ["pull"])
-    new = Users(_root(args) / "users.json").add(args.name, _password(args), rights)
-    Screen.of(args).note(f"{'added' if new else 'changed'} {args.name}: {', '.join(sorted(rights))}")
+    grants = [parse_grant(text) for text in args.allow]
+    if rights := args.rights or ([] if grants else ["pull"]):
+        grants.append(grant(EVERYWHERE, rights))
+    new = Users(_root(args) / "users.json").add(args.name, _password(args), grants)
+    Screen.of(args).note(f"{'added' if new else 'changed'} {args.name}: {_said(merged(grants))}")
     return 0
 
 
@@ -158,11 +176,16 @@ def _user_ls(args: argparse.Namespace) -> int:
 
     screen, found = Screen.of(args), Users(_root(args) / "users.json").all()
     if args.format != "table":
-        screen.data(as_text([{"name": user.name, "rights": sorted(user.rights)} for user in found], args.format))
+        screen.data(as_text([{"name": user.name, **user.document()} for user in found], args.format))
         return 0
-    rows = [[user.name, ", ".join(sorted(user.rights))] for user in found]
+    rows = [[user.name, _said(user.grants)] for user in found]
     screen.data(table(("USER", "RIGHTS"), rows, colour=screen.colour))
     return 0
+
+
+def _said(grants: Iterable[Grant]) -> str:
+    """As `--allow` takes them; rights in all repositories without a pattern."""
+    return " ".join(str(one).removeprefix("*:") for one in grants)
 
 
 def _user_rm(args: argparse.Namespace) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import anyio
 import structlog
@@ -13,8 +13,9 @@ from anyio import to_thread
 
 from zlayer.model.errors import ZlayerError
 from zlayer.registry.faults import Refusal, broken
+from zlayer.registry.grants import ALL, EVERYWHERE, Grant, allows
 from zlayer.registry.names import Target
-from zlayer.registry.users import ALL, Users
+from zlayer.registry.users import Users
 
 CHALLENGE = {"WWW-Authenticate": 'Basic realm="zlayer registry", charset="UTF-8"'}
 log = structlog.get_logger()
@@ -24,14 +25,28 @@ GUESSES = 2
 
 @dataclass(frozen=True, slots=True)
 class Asker:
-    """`name` is `-` for who gave none."""
+    """`name` is `-` for who gave none. What may be done with what is asked here, for every route, and nowhere else."""
 
     name: str
-    rights: frozenset[str]
+    grants: tuple[Grant, ...] = ()
+
+    @property
+    def known(self) -> bool:
+        return self.name != NOBODY.name
+
+    def may(self, right: str, repository: str) -> bool:
+        return allows(self.grants, right, repository)
+
+    def may_ask(self, right: str, target: Target) -> bool:
+        """The catalog is for who may pull anything: it lists what they may pull."""
+        if target.kind == "catalog":
+            return any(right in grant.rights for grant in self.grants)
+        return self.may(right, target.name)
 
 
-NOBODY = Asker("-", frozenset())
-ANYBODY = Asker("-", ALL)
+NOBODY = Asker("-")
+ANYBODY = Asker("-", (Grant(EVERYWHERE, ALL),))
+PULL = Grant(EVERYWHERE, frozenset({"pull"}))
 
 
 @dataclass(slots=True)
@@ -49,16 +64,19 @@ class Access:
             _no_browser(method, headers)
             return ANYBODY
         asker = await self._asker(headers.get("authorization", ""))
+        if self.anonymous_pull:
+            asker = replace(asker, grants=(*asker.grants, PULL))
         if target.kind == "ping":
-            if asker is NOBODY:
+            if not asker.known:
                 raise _stranger("log in to this registry")  # also where pulls need none: clients learn from it how
             return asker
         right = right_for(method, target)
-        if right in asker.rights or (right == "pull" and self.anonymous_pull):
+        if asker.may_ask(right, target):
             return asker
-        if asker is NOBODY:
+        if not asker.known:
             raise _stranger("log in to this registry")
-        raise Refusal(403, "DENIED", f"{asker.name} has no right to {right} here", {"right": right})
+        where = f"in {target.name}" if target.name else "here"
+        raise Refusal(403, "DENIED", f"{asker.name} has no right to {right} {where}", {"right": right})
 
     async def _asker(self, header: str) -> Asker:
         scheme, _, encoded = header.partition(" ")
@@ -81,7 +99,7 @@ class Access:
             raise broken() from error
         if user is None:
             raise _stranger("the user name or the password is wrong")
-        return Asker(user.name, user.rights)
+        return Asker(user.name, user.grants)
 
 
 def right_for(method: str, target: Target) -> str:

@@ -138,8 +138,11 @@ class RegistryApp:
         return JSONResponse({})
 
     async def _catalog(self, call: Call) -> Response:
-        names, last = page(await to_thread.run_sync(self._shelf.repositories.names), call.query)
+        names, last = page(await to_thread.run_sync(self._listed, call.asker), call.query)
         return JSONResponse({"repositories": names}, headers=link("/v2/_catalog", call.query, last))
+
+    def _listed(self, asker: Asker) -> list[str]:
+        return [name for name in self._shelf.repositories.names() if asker.may("pull", name)]
 
     async def _tags(self, call: Call) -> Response:
         name, repositories = call.target.name, self._shelf.repositories
@@ -180,13 +183,17 @@ class RegistryApp:
 
     async def _delete(self, call: Call) -> Response:
         target, blob = call.target, call.target.kind == "blob"
-        drop = self._shelf.repositories.drop_blob if blob else self._shelf.delete
-        if not await to_thread.run_sync(drop, target.name, target.item):
+        if not await to_thread.run_sync(self._drop, target):
             raise unknown_blob(target.item) if blob else unknown_manifest(target.item)
         return Response(status_code=202)
 
+    def _drop(self, target: Target) -> bool:
+        with self._shelf.repositories.changing():
+            drop = self._shelf.repositories.drop_blob if target.kind == "blob" else self._shelf.delete
+            return drop(target.name, target.item)
+
     async def _begin(self, call: Call) -> Response:
-        may = "pull" in call.asker.rights or self._access.anonymous_pull
+        may = call.asker.may("pull", call.query.get("from", ""))
         return await self._pushing.begin(call.target, call.query, call.wire, may_mount=may)
 
 

@@ -1,7 +1,8 @@
 """Which content nobody needs, and its removal: marked from the manifests of every repository.
 
-Nothing is added while this looks and deletes (`Repositories.collecting`), and what came or was looked at within
-`GRACE` stays: a client pushes blobs before the manifest that names them.
+A client pushes blobs before the manifest that names them, and may take hours. So nothing is added while this looks and
+deletes (`Repositories.collecting`); what came or was looked at within the grace stays; and in a repository into which
+somebody pushes, what came within `LEASE` stays.
 """
 
 from __future__ import annotations
@@ -15,11 +16,13 @@ from zlayer.image.reference import is_digest
 from zlayer.model.errors import Corrupt
 from zlayer.registry.faults import Refusal
 from zlayer.registry.manifests import Parsed, parse
-from zlayer.registry.repositories import Repositories
+from zlayer.registry.repositories import Entry, Repositories
 from zlayer.registry.shelf import Shelf
 from zlayer.registry.uploads import EXPIRY, Uploads
 
 GRACE = 3600.0
+LEASE = EXPIRY
+"""Seconds for which a push under way keeps what came before it; as long as an upload may pause."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +51,7 @@ class Collector:
     repositories: Repositories
     grace: float = GRACE
     clock: Callable[[], float] = time.time
+    _read: dict[Entry, Parsed] = field(default_factory=dict, init=False)
 
     def run(self, *, dry: bool = False, untagged: bool = False) -> Swept:
         """Delete what no manifest stands on; `untagged`: also manifests without a tag, unless a kept one names them.
@@ -55,10 +59,12 @@ class Collector:
         `dry`: only say. Errors: `Corrupt` when a manifest cannot be read: then nothing is deleted.
         """
         uploads = Uploads(self.repositories, clock=self.clock)
+        self._read_ahead()
         with self.repositories.collecting():
             marks = _Marks()
+            pushing = uploads.under_way(self.clock() - GRACE)
             for name in self._names():
-                self._mark(name, marks, untagged=untagged)
+                self._mark(name, marks, untagged=untagged, pushing=name in pushing)
             doomed = [(digest, size) for digest, size in self._old() if digest not in marks.blobs]
             if not dry:
                 shelf = Shelf(self.repositories)
@@ -83,18 +89,26 @@ class Collector:
     def _names(self) -> list[str]:
         return self.repositories.names(blobs_too=True)
 
-    def _mark(self, name: str, marks: _Marks, *, untagged: bool) -> None:
+    def _read_ahead(self) -> None:
+        """Manifests never change: most are read before pushes have to wait. What fails here is told later, if it is."""
+        self._read.clear()
+        for name in self._names():
+            for digest, _ in self.repositories.manifests(name):
+                with suppress(Corrupt):
+                    self._parsed(name, digest)
+
+    def _mark(self, name: str, marks: _Marks, *, untagged: bool, pushing: bool) -> None:
+        manifests, links = list(self.repositories.manifests(name)), list(self.repositories.blob_links(name))
         since = self.clock() - self.grace
-        parsed, fresh = {}, set()
-        for digest, put in self.repositories.manifests(name):
-            parsed[digest] = self._parsed(name, digest)
-            if put >= since:
-                fresh.add(digest)
+        if pushing or any(used >= since for _, used in (*manifests, *links)):
+            since = min(since, self.clock() - LEASE)
+        parsed = {digest: self._parsed(name, digest) for digest, _ in manifests}
+        fresh = {digest for digest, used in manifests if used >= since}
         kept = self._reached(name, parsed, fresh) if untagged else set(parsed)
         marks.manifests += [(name, digest) for digest in sorted(parsed.keys() - kept)]
         needed = kept.union(*(parsed[digest].references for digest in kept))
         marks.blobs |= needed
-        for digest, used in self.repositories.blob_links(name):
+        for digest, used in links:
             if digest in needed or used >= since:
                 marks.blobs.add(digest)
             else:
@@ -122,7 +136,9 @@ class Collector:
         entry = self.repositories.manifest(name, digest)
         try:
             if entry is not None:
-                return parse(Shelf(self.repositories).body(entry), entry.media_type)
+                if entry not in self._read:
+                    self._read[entry] = parse(Shelf(self.repositories).body(entry), entry.media_type)
+                return self._read[entry]
         except Refusal:
             pass
         raise Corrupt(

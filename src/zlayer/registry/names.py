@@ -58,7 +58,7 @@ def target_of(path: str) -> Target:
 def checked_name(parts: list[str] | str) -> str:
     """A repository's name: what could climb out of a directory, or hide in one, is no name."""
     name = parts if isinstance(parts, str) else "/".join(parts)
-    if len(name) > MAX_NAME or not _NAME.fullmatch(name):
+    if not is_name(name):
         raise Refusal(
             400,
             "NAME_INVALID",
@@ -66,6 +66,10 @@ def checked_name(parts: list[str] | str) -> str:
             {"name": name[:MAX_NAME]},
         )
     return name
+
+
+def is_name(text: str) -> bool:
+    return len(text) <= MAX_NAME and _NAME.fullmatch(text) is not None
 
 
 def is_tag(text: str) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 
 from anyio import to_thread
 from anyio.abc import TaskGroup
@@ -31,7 +32,7 @@ class Pulling:
         self._tasks = tasks
 
     async def manifest(self, target: Target, method: str, headers: Mapping[str, str]) -> Response:
-        entry = await self._entry(target)
+        entry = await self._entry(target, method)
         body = await to_thread.run_sync(self._shelf.body, entry)
         said = {**_named(entry.digest), "Content-Type": entry.media_type, "Content-Length": str(len(body))}
         if _known(entry.digest, headers):
@@ -40,7 +41,7 @@ class Pulling:
 
     async def blob(self, target: Target, method: str, headers: Mapping[str, str]) -> Response:
         """Whole or in part; one that is not kept comes from upstream, from the first bytes on."""
-        descriptor, arrival = await self._open(target)
+        descriptor, arrival = await self._open(target, method)
         answering = False
         try:
             size = arrival.length if arrival else os.fstat(descriptor).st_size
@@ -72,20 +73,31 @@ class Pulling:
             found = await to_thread.run_sync(self._shelf.referrers, target.name, target.item)
         return found
 
-    async def _entry(self, target: Target) -> Entry:
+    async def _entry(self, target: Target, method: str) -> Entry:
         if upstream := choose(self._upstreams, target.name):
             try:
                 return await upstream.manifest(target.name, target.item)
             except NotFound:
                 raise unknown_manifest(target.item) from None
-        entry = await to_thread.run_sync(self._shelf.find, target.name, target.item)
+        entry = await to_thread.run_sync(self._found, target, method)
         if entry is None:
             raise unknown_manifest(target.item)
         return entry
 
-    async def _open(self, target: Target) -> tuple[int, Arrival | None]:
+    def _found(self, target: Target, method: str) -> Entry | None:
+        with self._looking(method):
+            entry = self._shelf.find(target.name, target.item)
+            if entry is not None:
+                self._shelf.repositories.use_manifest(target.name, entry.digest)
+            return entry
+
+    def _looking(self, method: str) -> AbstractContextManager[None]:
+        """HEAD is how a pushing client asks what it need not send: a collection comes before it or after it."""
+        return self._shelf.repositories.changing() if method == "HEAD" else nullcontext()
+
+    async def _open(self, target: Target, method: str) -> tuple[int, Arrival | None]:
         """An open file of the blob, and its arrival while it is not whole."""
-        kept = await to_thread.run_sync(self._kept, target)
+        kept = await to_thread.run_sync(self._kept, target, method)
         if kept is not None:
             return kept, None
         upstream = choose(self._upstreams, target.name)
@@ -102,9 +114,10 @@ class Pulling:
                 continue
         raise unknown_blob(target.item)
 
-    def _kept(self, target: Target) -> int | None:
-        if not self._shelf.repositories.has_blob(target.name, target.item):
-            return None
+    def _kept(self, target: Target, method: str) -> int | None:
+        with self._looking(method):
+            if not self._shelf.repositories.has_blob(target.name, target.item):
+                return None
         try:
             return os.open(self._shelf.repositories.blobs.path(target.item), os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError:

@@ -48,13 +48,13 @@ class Repositories:
 
     @contextmanager
     def changing(self) -> Iterator[None]:
-        """Around whatever adds: no collection of garbage meanwhile."""
+        """Around whatever changes, and what tells a pushing client that it need not send: no collection meanwhile."""
         with self._locked(fcntl.LOCK_SH):
             yield
 
     @contextmanager
     def collecting(self) -> Iterator[None]:
-        """Around a collection of garbage: nothing is added meanwhile. Waits for what is being added."""
+        """Around a collection of garbage: nothing changes meanwhile. Waits for what is being changed."""
         with self._locked(fcntl.LOCK_EX):
             yield
 
@@ -75,17 +75,7 @@ class Repositories:
 
     def has_blob(self, name: str, digest: str) -> bool:
         """Whether the repository has it, and the content is there. Noted as a use."""
-        link = self._link(name, "_blobs", digest)
-        try:
-            info = link.stat()
-        except FileNotFoundError:
-            return False
-        if not self.blobs.has(digest):
-            return False
-        with suppress(OSError):
-            if time.time() - info.st_mtime > TOUCH:
-                os.utime(link)
-        return True
+        return self.blobs.has(digest) and _used(self._link(name, "_blobs", digest))
 
     def add_blob(self, name: str, digest: str) -> None:
         """The repository has it from now on; the content is there already."""
@@ -106,8 +96,12 @@ class Repositories:
         except FileNotFoundError:
             return None
 
+    def use_manifest(self, name: str, digest: str) -> None:
+        """Note that somebody asked for it: it may be part of an index that is pushed next."""
+        _used(self._link(name, "_manifests", digest))
+
     def manifests(self, name: str) -> Iterator[tuple[str, float]]:
-        """Digests of its manifests, and when each was put."""
+        """Digests of its manifests, and when each was put or asked for."""
         yield from self._links(name, "_manifests")
 
     def add_manifest(self, name: str, entry: Entry, body: bytes) -> None:
@@ -239,6 +233,18 @@ def make_directory(directory: Path) -> None:
 
 def _flat(digest: str) -> str:
     return digest.replace(":", "-")
+
+
+def _used(link: Path) -> bool:
+    """Whether it is there; its time is set, if that is worth a write."""
+    try:
+        if time.time() - link.stat().st_mtime > TOUCH:
+            os.utime(link)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        pass  # a disk that takes no times is no reason not to serve
+    return True
 
 
 def _unlink(file: Path) -> bool:

@@ -154,6 +154,11 @@ class Uploads:
                 with suppress(FileNotFoundError):
                     yield home, max(file.stat().st_mtime for file in (home, *home.iterdir()))
 
+    def under_way(self, since: float) -> set[str]:
+        """Repositories into which a byte was uploaded since then."""
+        recent = [self._read(home.name) for home, touched in self.all() if touched >= since]
+        return {upload.repository for upload in recent if upload is not None}
+
     def _read(self, identity: str) -> Upload | None:
         home = self._root / identity
         try:

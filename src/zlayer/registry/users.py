@@ -15,18 +15,16 @@ import re
 import secrets
 import stat
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any
 
 from zlayer.image.blobs import disk_error, sync_directory
 from zlayer.model.errors import Corrupt, Denied, Invalid, NotFound
+from zlayer.registry.grants import EVERYWHERE, RIGHTS, Grant, grant
 
-Right = Literal["pull", "push", "delete"]
-RIGHTS: tuple[Right, ...] = ("pull", "push", "delete")
-ALL: frozenset[str] = frozenset(RIGHTS)
 SHORTEST, LONGEST = 8, 1024
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
 _N, _R, _P = 2**14, 8, 1
@@ -36,9 +34,14 @@ _NOBODY_SALT = secrets.token_bytes(16)
 @dataclass(frozen=True, slots=True)
 class User:
     name: str
-    rights: frozenset[str]
+    grants: tuple[Grant, ...]
     salt: bytes = field(repr=False)
     hash: bytes = field(repr=False)
+
+    def document(self) -> dict[str, object]:
+        """`rights` are those for all repositories, as before there were `grants`: an older program gives no more."""
+        rights = {one.pattern: sorted(one.rights) for one in self.grants}
+        return {"rights": rights.pop(EVERYWHERE, []), "grants": rights}
 
 
 class Users:
@@ -76,16 +79,16 @@ class Users:
         self._proved[proof] = user
         return user
 
-    def add(self, name: str, password: str, rights: frozenset[str]) -> bool:
-        """Add a user, or replace what is known of one; whether it is new. Raises `Invalid`."""
+    def add(self, name: str, password: str, grants: Sequence[Grant]) -> bool:
+        """Add a user, or replace all that is known of one; whether it is new. Raises `Invalid`."""
         if not _NAME.fullmatch(name):
             raise Invalid(f"{name[:80]!r} is no user name", hint="up to 64 letters, digits and . _ @ -")
         if not SHORTEST <= len(password) <= LONGEST or not password.isprintable():
             raise Invalid(f"a password has {SHORTEST} to {LONGEST} printable characters", hint="choose another")
-        if not rights or rights - ALL:
-            raise Invalid("a user needs rights: " + ", ".join(RIGHTS), hint="--right pull --right push")
+        if not grants:
+            raise Invalid("a user needs rights: " + ", ".join(RIGHTS), hint="--right pull, or --allow 'team/*:pull'")
         salt = secrets.token_bytes(16)
-        user = User(name, rights, salt, _hash(password, salt))
+        user = User(name, merged(grants), salt, _hash(password, salt))
         with self._changing():
             known = dict(self._load())
             self._save({**known, name: user})
@@ -127,7 +130,7 @@ class Users:
             "schema": 1,
             "scrypt": {"n": _N, "r": _R, "p": _P},
             "users": {
-                user.name: {"rights": sorted(user.rights), "salt": _text(user.salt), "hash": _text(user.hash)}
+                user.name: {**user.document(), "salt": _text(user.salt), "hash": _text(user.hash)}
                 for user in users.values()
             },
         }
@@ -157,11 +160,24 @@ def _read(body: bytes, mode: int, file: Path) -> dict[str, User]:
         if document["schema"] != 1 or document["scrypt"] != {"n": _N, "r": _R, "p": _P}:
             raise ValueError
         return {
-            name: User(name, frozenset(raw["rights"]) & ALL, _bytes(raw["salt"]), _bytes(raw["hash"]))
+            name: User(name, _grants(raw), _bytes(raw["salt"]), _bytes(raw["hash"]))
             for name, raw in document["users"].items()
         }
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, Invalid):
         raise Corrupt(f"{file} is no list of users", hint="restore it, or remove it and add the users again") from None
+
+
+def merged(grants: Iterable[Grant]) -> tuple[Grant, ...]:
+    """One grant for each pattern, sorted."""
+    rights: dict[str, frozenset[str]] = {}
+    for one in grants:
+        rights[one.pattern] = rights.get(one.pattern, frozenset()) | one.rights
+    return tuple(Grant(pattern, rights[pattern]) for pattern in sorted(rights))
+
+
+def _grants(raw: Mapping[str, Any]) -> tuple[Grant, ...]:  # Any: JSON
+    everywhere = [grant(EVERYWHERE, raw["rights"])] if raw["rights"] else []
+    return merged([*everywhere, *(grant(pattern, rights) for pattern, rights in raw.get("grants", {}).items())])
 
 
 def _hash(password: str, salt: bytes) -> bytes:

@@ -12,10 +12,11 @@ import pytest
 from zlayer.model.errors import Corrupt, Denied, Invalid, NotFound
 from zlayer.registry.access import Access, right_for
 from zlayer.registry.faults import Refusal
+from zlayer.registry.grants import ALL, Grant, allows, grant
 from zlayer.registry.names import Target
-from zlayer.registry.users import ALL, Users
+from zlayer.registry.users import Users
 
-PULL = frozenset({"pull"})
+PULL = [grant("*", ["pull"])]
 
 
 def test_a_user_is_who_knows_the_password(tmp_path: Path) -> None:
@@ -24,11 +25,11 @@ def test_a_user_is_who_knows_the_password(tmp_path: Path) -> None:
     for _ in range(2):
         found = seen_by_another.check("ann", "correct horse")
         assert found is not None
-        assert found.rights == PULL
+        assert found.grants == tuple(PULL)
     assert users.check("ann", "correct hors") is None
     assert users.check("bob", "correct horse") is None
     assert users.check("ann", "x" * 5000) is None
-    assert not users.add("ann", "battery staple", ALL)
+    assert not users.add("ann", "battery staple", [Grant("*", ALL)])
     assert seen_by_another.check("ann", "correct horse") is None, "though it was right a moment ago"
     assert "battery" not in (tmp_path / "users.json").read_text()
     assert "hash" not in repr(users.all())
@@ -40,13 +41,48 @@ def test_a_user_is_who_knows_the_password(tmp_path: Path) -> None:
 
 def test_what_is_no_user(tmp_path: Path) -> None:
     users = Users(tmp_path / "users.json")
-    for name, password, rights in (
+    for name, password, grants in (
         ("a:b", "long enough", PULL), ("", "long enough", PULL), ("ann", "short", PULL), ("ann", "long\nenough", PULL),
-        ("ann", "long enough", frozenset()), ("ann", "long enough", frozenset({"fly"})),
+        ("ann", "long enough", []),
     ):  # fmt: skip
         with pytest.raises(Invalid):
-            users.add(name, password, rights)
+            users.add(name, password, grants)
     assert users.all() == []
+
+
+WRONG: tuple[dict[str, object], ...] = (
+    {"rights": ["fly"]}, {"rights": "pull"}, {"rights": [1]}, {"grants": {"team/*": ["fly"]}},
+    {"grants": {"team/*": []}},
+    {"grants": {"../*": ["pull"]}}, {"grants": ["team/*"]}, {"grants": {"team/*": "pull"}}, {"grants": None},
+)  # fmt: skip
+"""What no program of ours writes: a grant that cannot be understood must not be read as a wider or no one."""
+
+
+def test_rights_in_some_repositories_are_kept_and_older_programs_give_no_more(tmp_path: Path) -> None:
+    file = tmp_path / "users.json"
+    given = [grant("team/*", ["pull"]), grant("*", ["pull"]), grant("team/*", ["push"])]
+    Users(file).add("ann", "long enough", given)
+    [ann] = Users(file).all()
+    assert ann.grants == (grant("*", ["pull"]), grant("team/*", ["pull", "push"]))
+    raw = json.loads(file.read_text())["users"]["ann"]
+    assert (raw["rights"], raw["grants"]) == (["pull"], {"team/*": ["pull", "push"]})
+    Users(file).add("ann", "long enough", [grant("team/*", ["delete"])])
+    assert json.loads(file.read_text())["users"]["ann"]["rights"] == [], "what there is without a pattern: nothing"
+
+
+def test_a_file_from_before_there_were_grants_is_read_and_kept(tmp_path: Path) -> None:
+    file = tmp_path / "users.json"
+    Users(file).add("old", "long enough", [grant("*", ["pull", "push"])])
+    document = json.loads(file.read_text())
+    del document["users"]["old"]["grants"]
+    file.write_text(json.dumps(document))
+    users = Users(file)
+    found = users.check("old", "long enough")
+    assert found is not None
+    assert allows(found.grants, "push", "any/thing")
+    assert not allows(found.grants, "delete", "any/thing")
+    users.add("new", "long enough", [grant("team/*", ["pull"])])
+    assert Users(file).check("old", "long enough") == found
 
 
 def test_files_that_are_wrong(tmp_path: Path) -> None:
@@ -63,6 +99,7 @@ def test_files_that_are_wrong(tmp_path: Path) -> None:
         "{}",
         json.dumps({**good, "schema": 2}),
         json.dumps({**good, "users": {"a": {"rights": 3}}}),
+        *(json.dumps({**good, "users": {"ann": {**good["users"]["ann"], **wrong}}}) for wrong in WRONG),
     ):
         file.unlink()
         file.touch(mode=0o600)
