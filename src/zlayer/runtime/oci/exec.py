@@ -296,9 +296,12 @@ def end_stale_execs(layout: Layout, inside: set[int]) -> None:
 def refused_code(words: bytes) -> int | None:
     """What shells and docker answer when a program could not be executed: 127 not found, 126 not executable.
 
-    None when that is not what an engine's words are about.
+    None when that is not what an engine's words are about: of a container that ends meanwhile, /proc or its cgroup is
+    what has "no such file".
     """
     text = words.lower()
+    if b"/proc/" in text or b"cgroup" in text:
+        return None
     if b"permission denied" in text or b"is a directory" in text or b"exec format" in text:
         return _NOT_EXECUTABLE
     if b"not found" in text or b"no such file" in text:

@@ -62,6 +62,8 @@ def test_another_user_loses_what_was_effective(config: dict[str, Any]) -> None:
         (b'exec: "/etc/passwd": permission denied', 126),
         (b"exec format error", 126),
         (b"something else", None),
+        (b'level=fatal msg="nsexec-1[7]: failed to open /proc/7/ns/ipc: No such file or directory"', None),
+        (b"open /sys/fs/cgroup/pids/z/c/cgroup.procs: no such file or directory", None),
     ],
 )
 def test_codes_as_shells_have_them(words: bytes, code: int | None) -> None:
