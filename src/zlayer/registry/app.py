@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from urllib.parse import parse_qsl
 
+import anyio
 import structlog
 from anyio import to_thread
 from anyio.abc import TaskGroup
@@ -31,6 +32,8 @@ from zlayer.registry.upstream import Upstream, choose
 
 VERSION = {"Docker-Distribution-API-Version": "registry/2.0"}
 INDEX = "application/vnd.oci.image.index.v1+json"
+CHANGERS = 40
+"""Threads for what waits for a collection of garbage: others than those that read, so that pulls go on meanwhile."""
 log = structlog.get_logger()
 
 
@@ -58,8 +61,9 @@ class RegistryApp:
         self._shelf = shelf
         self._access = access
         self._upstreams = upstreams
-        self._pushing = Pushing(shelf.repositories, uploads)
-        self._pulling = Pulling(shelf, upstreams, tasks)
+        self._changers = anyio.CapacityLimiter(CHANGERS)
+        self._pushing = Pushing(shelf.repositories, uploads, self._changers)
+        self._pulling = Pulling(shelf, upstreams, tasks, self._changers)
         self._routes: dict[str, dict[str, Action]] = {
             "ping": {"GET": self._ping},
             "catalog": {"GET": self._catalog},
@@ -175,7 +179,8 @@ class RegistryApp:
         if not body:
             raise bad_manifest("there is no body: send Content-Length, or a chunked body")
         name, kind = call.target.name, call.headers.get("content-type", "")
-        done = await to_thread.run_sync(self._shelf.put, name, call.target.item, body, kind)
+        item, changers = call.target.item, self._changers
+        done = await to_thread.run_sync(self._shelf.put, name, item, body, kind, limiter=changers)
         said = {"Location": f"/v2/{name}/manifests/{done.entry.digest}", "Docker-Content-Digest": done.entry.digest}
         if done.subject:
             said["OCI-Subject"] = done.subject
@@ -183,7 +188,7 @@ class RegistryApp:
 
     async def _delete(self, call: Call) -> Response:
         target, blob = call.target, call.target.kind == "blob"
-        if not await to_thread.run_sync(self._drop, target):
+        if not await to_thread.run_sync(self._drop, target, limiter=self._changers):
             raise unknown_blob(target.item) if blob else unknown_manifest(target.item)
         return Response(status_code=202)
 

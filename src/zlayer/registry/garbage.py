@@ -16,7 +16,7 @@ from zlayer.image.reference import is_digest
 from zlayer.model.errors import Corrupt
 from zlayer.registry.faults import Refusal
 from zlayer.registry.manifests import Parsed, parse
-from zlayer.registry.repositories import Entry, Repositories
+from zlayer.registry.repositories import TOUCH, Entry, Repositories
 from zlayer.registry.shelf import Shelf
 from zlayer.registry.uploads import EXPIRY, Uploads
 
@@ -86,6 +86,10 @@ class Collector:
             uploads=expired,
         )
 
+    def _since(self) -> float:
+        """What was used since then is young. A use within `TOUCH` of the one before is not noted, so that much more."""
+        return self.clock() - self.grace - (TOUCH if self.grace else 0.0)
+
     def _names(self) -> list[str]:
         return self.repositories.names(blobs_too=True)
 
@@ -99,7 +103,7 @@ class Collector:
 
     def _mark(self, name: str, marks: _Marks, *, untagged: bool, pushing: bool) -> None:
         manifests, links = list(self.repositories.manifests(name)), list(self.repositories.blob_links(name))
-        since = self.clock() - self.grace
+        since = self._since()
         if pushing or any(used >= since for _, used in (*manifests, *links)):
             since = min(since, self.clock() - LEASE)
         parsed = {digest: self._parsed(name, digest) for digest, _ in manifests}
@@ -148,7 +152,7 @@ class Collector:
 
     def _old(self) -> list[tuple[str, int]]:
         """Content and unfinished downloads older than the grace, with sizes."""
-        since = self.clock() - self.grace
+        since = self._since()
         blobs = self.repositories.blobs
         found = [(digest, blobs.path(digest)) for digest in blobs.list()]
         found += [(digest, blobs.root / "partial" / digest.partition(":")[2]) for digest in blobs.partials()]

@@ -6,6 +6,7 @@ import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 
+import anyio
 from anyio import to_thread
 from anyio.abc import TaskGroup
 from starlette.responses import Response, StreamingResponse
@@ -26,7 +27,10 @@ OCTETS = "application/octet-stream"
 class Pulling:
     """The reading endpoints. `tasks` carry downloads from upstream; they outlive the request that began them."""
 
-    def __init__(self, shelf: Shelf, upstreams: list[Upstream], tasks: TaskGroup) -> None:
+    def __init__(
+        self, shelf: Shelf, upstreams: list[Upstream], tasks: TaskGroup, changers: anyio.CapacityLimiter
+    ) -> None:
+        self._changers = changers
         self._shelf = shelf
         self._upstreams = upstreams
         self._tasks = tasks
@@ -79,7 +83,7 @@ class Pulling:
                 return await upstream.manifest(target.name, target.item)
             except NotFound:
                 raise unknown_manifest(target.item) from None
-        entry = await to_thread.run_sync(self._found, target, method)
+        entry = await to_thread.run_sync(self._found, target, method, limiter=self._limiter(method))
         if entry is None:
             raise unknown_manifest(target.item)
         return entry
@@ -91,13 +95,16 @@ class Pulling:
                 self._shelf.repositories.use_manifest(target.name, entry.digest)
             return entry
 
+    def _limiter(self, method: str) -> anyio.CapacityLimiter | None:
+        return self._changers if method == "HEAD" else None
+
     def _looking(self, method: str) -> AbstractContextManager[None]:
         """HEAD is how a pushing client asks what it need not send: a collection comes before it or after it."""
         return self._shelf.repositories.changing() if method == "HEAD" else nullcontext()
 
     async def _open(self, target: Target, method: str) -> tuple[int, Arrival | None]:
         """An open file of the blob, and its arrival while it is not whole."""
-        kept = await to_thread.run_sync(self._kept, target, method)
+        kept = await to_thread.run_sync(self._kept, target, method, limiter=self._limiter(method))
         if kept is not None:
             return kept, None
         upstream = choose(self._upstreams, target.name)

@@ -26,7 +26,8 @@ PATIENCE = 5.0
 class Pushing:
     """The upload endpoints."""
 
-    def __init__(self, repositories: Repositories, uploads: Uploads) -> None:
+    def __init__(self, repositories: Repositories, uploads: Uploads, changers: anyio.CapacityLimiter) -> None:
+        self._changers = changers
         self._repositories = repositories
         self._uploads = uploads
 
@@ -79,7 +80,8 @@ class Pushing:
         digest, source = checked_digest(query["mount"]), query.get("from", "")
         if not source or not may_mount:
             return None
-        return await to_thread.run_sync(self._mount_now, name, digest, checked_name(source))
+        source = checked_name(source)
+        return await to_thread.run_sync(self._mount_now, name, digest, source, limiter=self._changers)
 
     def _mount_now(self, name: str, digest: str, source: str) -> Response | None:
         with self._repositories.changing():
@@ -118,7 +120,7 @@ class Pushing:
         self._uploads.append(upload, parts)
 
     async def _finish(self, upload: Upload, digest: str) -> Response:
-        await to_thread.run_sync(self._uploads.finish, upload, digest)
+        await to_thread.run_sync(self._uploads.finish, upload, digest, limiter=self._changers)
         return _created(upload.repository, digest)
 
     @asynccontextmanager

@@ -208,15 +208,28 @@ class Repositories:
 
     @contextmanager
     def _locked(self, how: int) -> Iterator[None]:
+        """Who waits keeps the gate shut: else pushes that overlap without end keep a collection out for ever."""
+        gate = self._flocked("gate.lock", how)
         try:
-            descriptor = os.open(self.root / "changes.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            lock = self._flocked("changes.lock", how)
+        finally:
+            os.close(gate)
+        try:
+            yield
+        finally:
+            os.close(lock)
+
+    def _flocked(self, name: str, how: int) -> int:
+        try:
+            descriptor = os.open(self.root / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise disk_error(error, self.root) from error
         try:
             fcntl.flock(descriptor, how)
-            yield
-        finally:
+        except BaseException:
             os.close(descriptor)
+            raise
+        return descriptor
 
 
 def make_directory(directory: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from hypothesis import strategies as st
 from zlayer.registry.access import Access
 from zlayer.registry.app import RegistryApp
 from zlayer.registry.garbage import GRACE, Collector
-from zlayer.registry.repositories import Repositories
+from zlayer.registry.repositories import TOUCH, Repositories
 from zlayer.registry.shelf import Shelf
 from zlayer.registry.uploads import Uploads
 from zlayer.registry.users import Users
@@ -168,6 +169,66 @@ async def test_a_client_that_asks_during_a_collection_is_answered_behind_it(tmp_
         tasks.cancel_scope.cancel()
 
 
+@pytest.mark.anyio
+async def test_pulls_go_on_though_more_clients_wait_for_a_collection_than_there_are_threads(tmp_path: Path) -> None:
+    async with anyio.create_task_group() as tasks:
+        site, body, waiting = Site(tmp_path, tasks), b"blob", 100
+        assert (await site.ask("POST", f"/v2/a/blobs/uploads/?digest={sha(body)}", body)).status == 201
+        answers: list[int] = []
+
+        async def push(number: int) -> None:
+            what = (("HEAD", f"blobs/{sha(body)}"), ("DELETE", f"blobs/{sha(b'')}"), ("PUT", "manifests/x"))[number % 3]
+            answers.append((await site.ask(what[0], f"/v2/a/{what[1]}", b"{}" if number % 3 == 2 else b"")).status)
+
+        async with anyio.create_task_group() as pushing:
+            with site.repositories.collecting():
+                for number in range(waiting):
+                    pushing.start_soon(push, number)
+                await anyio.wait_all_tasks_blocked()
+                with anyio.fail_after(20):
+                    for _ in range(3):
+                        assert (await site.ask("GET", f"/v2/a/blobs/{sha(body)}")).body == body
+        assert len(answers) == waiting
+        tasks.cancel_scope.cancel()
+
+
+def test_who_comes_after_a_waiting_collection_goes_after_it(tmp_path: Path) -> None:
+    """Else pushes that overlap without end keep it out for ever."""
+    repositories, order = Repositories(tmp_path), list[str]()
+
+    def collect() -> None:
+        with repositories.collecting():
+            order.append("collection")
+
+    def push() -> None:
+        with repositories.changing():
+            order.append("push")
+
+    threads = [threading.Thread(target=collect), threading.Thread(target=push)]
+    with repositories.changing():
+        for thread in threads:
+            thread.start()
+            thread.join(0.5)  # time to take what it can get
+        assert order == []
+    for thread in threads:
+        thread.join(20)
+    assert order == ["collection", "push"]
+
+
+@pytest.mark.anyio
+async def test_a_short_grace_is_kept_to_though_uses_are_noted_once_a_minute(tmp_path: Path) -> None:
+    async with anyio.create_task_group() as tasks:
+        site, body = Site(tmp_path, tasks), b"blob"
+        assert (await site.ask("POST", f"/v2/a/blobs/uploads/?digest={sha(body)}", body)).status == 201
+        site.pass_time(TOUCH - 10)
+        assert (await site.ask("HEAD", f"/v2/a/blobs/{sha(body)}")).status == 200
+        Collector(site.repositories, grace=30).run()
+        assert (await site.ask("GET", f"/v2/a/blobs/{sha(body)}")).body == body
+        Collector(site.repositories, grace=0).run()
+        assert (await site.ask("GET", f"/v2/a/blobs/{sha(body)}")).status == 404
+        tasks.cancel_scope.cancel()
+
+
 def test_what_nobody_pushes_on_goes_after_a_day_at_most() -> None:
     async def play(root: Path) -> None:
         async with anyio.create_task_group() as tasks:
@@ -180,7 +241,7 @@ def test_what_nobody_pushes_on_goes_after_a_day_at_most() -> None:
             site.pass_time(GRACE - 60)
             site.collect(untagged=False)
             assert sorted(site.repositories.blobs.list()) == sorted(map(sha, (b"left", b"young")))
-            site.pass_time(120)
+            site.pass_time(240)
             site.collect(untagged=False)
             assert list(site.repositories.blobs.list()) == []
             tasks.cancel_scope.cancel()
