@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -24,44 +23,11 @@ from zlayer.client.transport import Address
 from zlayer.testing.imagery import OciImage
 from zlayer.testing.imagery_push import push
 from zlayer.testing.registry import Registry
-from zlayer.testing.relay import CHUNK
+from zlayer.testing.relay import Relay
 from zlayer.testing.site import Site
 
 MOST = 100.0
 """MB (10^6) wanted at most."""
-
-
-class Back:
-    """A relay on loopback that counts what its target answers."""
-
-    def __init__(self, port: int) -> None:
-        self._target, self.answered = port, 0
-        self._door = socket.create_server(("127.0.0.1", 0))
-        self.address = f"127.0.0.1:{self._door.getsockname()[1]}"
-
-    def __enter__(self) -> Back:
-        threading.Thread(target=self._serve, daemon=True).start()
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self._door.shutdown(socket.SHUT_RDWR)
-        self._door.close()
-
-    def _serve(self) -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                client, _ = self._door.accept()
-                target = socket.create_connection(("127.0.0.1", self._target))
-                threading.Thread(target=self._pass, args=(client, target, False), daemon=True).start()
-                threading.Thread(target=self._pass, args=(target, client, True), daemon=True).start()
-
-    def _pass(self, source: socket.socket, sink: socket.socket, counted: bool) -> None:
-        with contextlib.suppress(OSError):
-            while data := source.recv(CHUNK):
-                sink.sendall(data)
-                self.answered += len(data) * counted
-        with contextlib.suppress(OSError):
-            sink.shutdown(socket.SHUT_WR)
 
 
 class Peak:
@@ -107,13 +73,13 @@ def main(size: int) -> None:
         first = machine_image(work, size)
         push(registry.target, "bench/image", "1", first)
         second = updated(first, work)
-        with Back(int(registry.address.rpartition(":")[2])) as back:
+        with Relay(int(registry.address.rpartition(":")[2])) as back:
             site.start()
             assert site.daemon is not None
             pid = site.daemon.pid
             Path(f"/proc/{pid}/clear_refs").write_text("5")
             client = Client(Address(path=str(site.paths.socket)), timeout=120)
-            name = f"{back.address}/bench/image:1"
+            name = f"127.0.0.1:{back.port}/bench/image:1"
             with Peak(pid) as peak:
                 _pull(client, name, back, first, "first")
                 push(registry.target, "bench/image", "1", second)
@@ -122,7 +88,7 @@ def main(size: int) -> None:
                 print(f"peak memory of the {what}: {figure:.1f} MB (wanted <= {MOST:.0f})")
 
 
-def _pull(client: Client, name: str, back: Back, made: OciImage, which: str, new: int = 0) -> None:
+def _pull(client: Client, name: str, back: Relay, made: OciImage, which: str, new: int = 0) -> None:
     before, began = back.answered, time.perf_counter()
     for _ in client.pull(name, policy="always"):
         pass

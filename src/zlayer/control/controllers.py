@@ -111,7 +111,8 @@ class Controllers:
                 self._pace.turn(began, REST * took)
                 if moved is not None:
                     await view.reached(moved)
-                    await anyio.sleep(BETWEEN_WAVES if dirty else 0)
+                    if dirty:
+                        await anyio.sleep(BETWEEN_WAVES)
                 elif view.revision == seen:
                     with anyio.move_on_after(self._pause()):
                         await view.moved(seen)

@@ -1,4 +1,4 @@
-"""A TCP relay on loopback that counts what goes to its target, and may cut the line or act at some byte of it."""
+"""A TCP relay on loopback that counts what goes either way, and may cut the line or act at some byte."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ CHUNK = 1 << 16
 
 
 class Relay:
-    """Passes connections on to `port` while the context lasts. `sent` counts bytes towards the target.
+    """Passes connections on to `port` while the context lasts. `sent` and `answered` count the bytes either way.
 
-    `at` of these bytes `act` is called, once; when it returns False, the connection that carried them is cut.
+    `at` of those sent `act` is called, once; when it returns False, the connection that carried them is cut.
     """
 
     def __init__(self, port: int, *, at: int = 0, act: Callable[[], bool] = lambda: True) -> None:
@@ -21,7 +21,7 @@ class Relay:
         self._at, self._act = at, act
         self._lock = threading.Lock()
         self._acted = not at
-        self.sent = 0
+        self.sent = self.answered = 0
         self._door = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._door.getsockname()[1]
 
@@ -41,7 +41,7 @@ class Relay:
 
     def _pass(self, client: socket.socket) -> None:
         with client, contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self._target)) as target:
-            back = threading.Thread(target=_copy, args=(target, client), daemon=True)
+            back = threading.Thread(target=self._answer, args=(target, client), daemon=True)
             back.start()
             try:
                 while data := client.recv(CHUNK):
@@ -63,10 +63,11 @@ class Relay:
             self._acted = True
         return self._act()
 
-
-def _copy(source: socket.socket, target: socket.socket) -> None:
-    with contextlib.suppress(OSError):
-        while data := source.recv(CHUNK):
-            target.sendall(data)
-    with contextlib.suppress(OSError):
-        target.shutdown(socket.SHUT_WR)
+    def _answer(self, target: socket.socket, client: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while data := target.recv(CHUNK):
+                client.sendall(data)
+                with self._lock:
+                    self.answered += len(data)
+        with contextlib.suppress(OSError):
+            client.shutdown(socket.SHUT_WR)

@@ -89,7 +89,7 @@ class Maker:
 
 def carried(request: CreateRequest) -> list[Path] | None:
     """Whose mounts the engine needs for it; None when a bind of the host's own mounts wants to see them all."""
-    own = f"{request.directory}/"
+    own = f"{request.directory}/"  # texts: paths are dear, and one with `..` in it counts as outside
     sources = [mount.source for mount in request.mounts if mount.type == "bind"]
     mine = [request.rootfs] + ([request.netns] if request.netns is not None else [])
     outside = [Path(source) for source in sources if not source.startswith(own) or ".." in source]

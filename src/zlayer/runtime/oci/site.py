@@ -40,8 +40,8 @@ class Site:
 
     def engines_with(self, container: str) -> list[Engine]:
         """Engines that have state of a container: of one whose record was never written."""
-        there = os.path.exists  # for every container that is made
-        return [self.engine(name) for name in ENGINES if there(f"{self.run}/oci/{name}/{container}")]
+        found = (name for name in ENGINES if os.path.exists(f"{self.run}/oci/{name}/{container}"))  # noqa: PTH110  # hot
+        return [self.engine(name) for name in found]
 
 
 @cache
