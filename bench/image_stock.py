@@ -28,7 +28,7 @@ from zlayer.image.contract import Image, ImageConfig, Want
 from zlayer.image.local import LocalImages
 from zlayer.image.reclaim import Held, Holdings, plan
 from zlayer.image.records import Record, Records
-from zlayer.model.base import Bytes, Timestamp
+from zlayer.model.units import Bytes, Timestamp
 
 STACKS, COMMON = 50, 7
 WHOLE = 200 * 10**9

@@ -19,9 +19,9 @@ from pathlib import Path
 
 import anyio
 
-from zlayer.model.base import Seconds
 from zlayer.model.endpoint import Timeouts
 from zlayer.model.routes import Backend, Listener, Route, RouteTable, Server
+from zlayer.model.units import Seconds
 from zlayer.proxy.haproxy import process
 from zlayer.proxy.haproxy.driver import HaproxyEngine
 from zlayer.testing.origins import free_port, origin

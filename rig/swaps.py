@@ -26,12 +26,12 @@ from zlayer.agent.drain import Drain
 from zlayer.agent.tables import routes_plane
 from zlayer.agent.traffic import Traffic
 from zlayer.model import keys
-from zlayer.model.base import Seconds, Timestamp
 from zlayer.model.certificate import StoredCertificate
 from zlayer.model.container import ContainerSpec
 from zlayer.model.endpoint import Endpoint, Tls, Update
 from zlayer.model.instance import Deployment, Instance, InstanceStatus, Service, State
 from zlayer.model.secret import Secret
+from zlayer.model.units import Seconds, Timestamp
 from zlayer.plan.needs import certificate_name
 from zlayer.proxy.certs.authority import LocalAuthority
 from zlayer.proxy.haproxy.driver import HaproxyEngine

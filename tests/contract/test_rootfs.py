@@ -20,7 +20,7 @@ from zlayer.image.layers import LayerStore
 from zlayer.image.mountapi import unmount
 from zlayer.image.rootfs import DRIVERS, Choice, choose
 from zlayer.image.trees import remove_tree
-from zlayer.model.base import Bytes, Timestamp
+from zlayer.model.units import Bytes, Timestamp
 from zlayer.testing.contracts.rootfs import RootfsContract
 from zlayer.testing.imagery_tar import Tar
 

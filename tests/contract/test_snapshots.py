@@ -18,7 +18,7 @@ from zlayer.image.layers import LayerStore
 from zlayer.image.mountapi import unmount
 from zlayer.image.snapshots import OverlaySnapshots
 from zlayer.image.trees import remove_tree
-from zlayer.model.base import Bytes, Timestamp
+from zlayer.model.units import Bytes, Timestamp
 from zlayer.testing.contracts.snapshots import LAYERS, SnapshotsContract
 from zlayer.testing.fake_snapshots import FakeSnapshots
 

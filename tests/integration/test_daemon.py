@@ -20,9 +20,9 @@ from zlayer.daemon.detach import start
 from zlayer.daemon.listen import parse_bind
 from zlayer.daemon.options import Options
 from zlayer.daemon.reset import reset
-from zlayer.model.base import Seconds
 from zlayer.model.errors import Conflict, Denied, Unavailable
 from zlayer.model.paths import Paths
+from zlayer.model.units import Seconds
 from zlayer.testing.leaks import Census, snapshot_machine
 
 MISSING = [name for name in ("runc", "conmon", "nft") if shutil.which(name) is None]

@@ -19,7 +19,7 @@ from zlayer.image.layers import LayerStore
 from zlayer.image.mountapi import unmount
 from zlayer.image.snapshots import OverlaySnapshots
 from zlayer.image.trees import remove_tree
-from zlayer.model.base import Bytes, Timestamp
+from zlayer.model.units import Bytes, Timestamp
 from zlayer.testing.debian_images import debian_image
 
 pytestmark = [

@@ -11,7 +11,7 @@ import pytest
 from zlayer.image.contract import Progress
 from zlayer.image.local import LocalImages
 from zlayer.image.settings import RegistryHost, RegistrySettings
-from zlayer.model.base import Bytes
+from zlayer.model.units import Bytes
 from zlayer.testing.imagery import image, layer
 from zlayer.testing.imagery_push import push
 from zlayer.testing.imagery_tar import Tar

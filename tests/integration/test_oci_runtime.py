@@ -17,9 +17,9 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from zlayer.model.base import Bytes, Seconds
 from zlayer.model.container import Device, Resources, Ulimit
 from zlayer.model.errors import Failed, Invalid
+from zlayer.model.units import Bytes, Seconds
 from zlayer.runtime.contract import CreateRequest, ExecRequest, Exit, Handle, MountPoint, Session
 from zlayer.runtime.oci.driver import OciRuntime
 from zlayer.runtime.oci.rotation import segments

@@ -17,8 +17,8 @@ from zlayer.image.local import LocalImages
 from zlayer.image.parcel_contract import Parcel, Part
 from zlayer.image.settings import RegistrySettings
 from zlayer.image.trust_rules import Rule
-from zlayer.model.base import Bytes
 from zlayer.model.errors import Conflict, Corrupt, Denied, Exhausted, Invalid, NotFound, Unavailable
+from zlayer.model.units import Bytes
 from zlayer.testing.imagery import OciImage, OciIndex, index
 from zlayer.testing.imagery_push import push
 from zlayer.testing.imagery_samples import busybox_image

@@ -10,9 +10,9 @@ from collections.abc import AsyncIterator
 import anyio
 import pytest
 
-from zlayer.model.base import Bytes, Seconds
 from zlayer.model.endpoint import Limits, Timeouts
 from zlayer.model.routes import Backend, Route, Server
+from zlayer.model.units import Bytes, Seconds
 from zlayer.proxy.haproxy.settings import Settings
 from zlayer.testing.origins import free_port
 from zlayer.testing.proxied import Proxied, proxied

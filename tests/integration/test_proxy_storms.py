@@ -15,9 +15,9 @@ from pathlib import Path
 import anyio
 import pytest
 
-from zlayer.model.base import Seconds
 from zlayer.model.endpoint import Timeouts
 from zlayer.model.routes import Backend, Listener, Route, RouteTable, Server
+from zlayer.model.units import Seconds
 from zlayer.proxy.haproxy import accesslog, master, process
 from zlayer.proxy.haproxy.difference import Command
 from zlayer.proxy.haproxy.driver import HaproxyEngine

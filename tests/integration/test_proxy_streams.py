@@ -16,10 +16,10 @@ import anyio
 import pytest
 from cryptography import x509
 
-from zlayer.model.base import Seconds
 from zlayer.model.endpoint import Limits, Timeouts
 from zlayer.model.errors import Invalid
 from zlayer.model.routes import Backend, Certificate, Listener, Route, RouteTable, Server
+from zlayer.model.units import Seconds
 from zlayer.proxy.certs.authority import LocalAuthority
 from zlayer.testing.http2 import Http2
 from zlayer.testing.origins import free_port

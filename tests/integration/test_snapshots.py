@@ -24,8 +24,8 @@ from zlayer.image.mountapi import FsContext, unmount
 from zlayer.image.settings import RegistrySettings
 from zlayer.image.snapshots import OverlaySnapshots
 from zlayer.image.trees import remove_tree
-from zlayer.model.base import Bytes, Timestamp
 from zlayer.model.errors import Exhausted
+from zlayer.model.units import Bytes, Timestamp
 from zlayer.testing import imagery_samples as samples
 from zlayer.testing.imagery_push import push
 from zlayer.testing.imagery_tar import Tar

@@ -13,8 +13,8 @@ from zlayer.image.contract import Want
 from zlayer.image.local import LocalImages
 from zlayer.image.settings import RegistrySettings
 from zlayer.image.stock import tree_size
-from zlayer.model.base import Bytes
 from zlayer.model.errors import NotFound
+from zlayer.model.units import Bytes
 from zlayer.testing.imagery import OciImage, image, layer
 from zlayer.testing.imagery_push import push
 from zlayer.testing.imagery_samples import busybox_image

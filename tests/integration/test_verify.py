@@ -18,8 +18,8 @@ from zlayer.image.settings import RegistrySettings
 from zlayer.image.upkeep import IN_USE
 from zlayer.image.verify import verify
 from zlayer.image.verify_order import Kept, VerifyOrder
-from zlayer.model.base import Bytes
 from zlayer.model.errors import NotFound
+from zlayer.model.units import Bytes
 from zlayer.testing.imagery import OciImage, image, index, layer
 from zlayer.testing.imagery_push import push
 from zlayer.testing.imagery_samples import busybox_image

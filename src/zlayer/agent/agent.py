@@ -23,9 +23,9 @@ from zlayer.agent.status import StatusWriter, state_of
 from zlayer.agent.traffic import Traffic
 from zlayer.agent.turns import turns, under_way
 from zlayer.model import keys
-from zlayer.model.base import Timestamp
 from zlayer.model.errors import Conflict, NotFound
 from zlayer.model.instance import Instance, InstanceStatus, Node
+from zlayer.model.units import Timestamp
 from zlayer.plan.backoff import delay
 from zlayer.plan.lifecycle import Stage
 from zlayer.runtime.contract import ExecRequest, Handle, LogLine, Session, Stats

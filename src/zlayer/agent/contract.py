@@ -7,8 +7,8 @@ from typing import Protocol
 
 from zlayer.agent.planes import Trouble
 from zlayer.image.contract import Images
-from zlayer.model.base import Timestamp
 from zlayer.model.routes import RouteTable
+from zlayer.model.units import Timestamp
 from zlayer.proxy.contract import BackendStats
 from zlayer.runtime.contract import ExecRequest, LogLine, Session, Stats
 

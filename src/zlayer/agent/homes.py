@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from zlayer.model import keys
 from zlayer.model.addressing import block_of
-from zlayer.model.base import Seconds
 from zlayer.model.errors import Unavailable
 from zlayer.model.fabric import Subnet
 from zlayer.model.instance import Instance, Node
 from zlayer.model.network import Network, subnet_of
+from zlayer.model.units import Seconds
 from zlayer.store.contract import Store
 from zlayer.store.documents import decoder, read
 

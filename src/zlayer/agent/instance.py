@@ -14,9 +14,9 @@ from zlayer.agent.journal import Record
 from zlayer.agent.perform import Machine, Steps, pause
 from zlayer.agent.status import Haste, Mood, StatusWriter, status_of
 from zlayer.agent.turns import Turns
-from zlayer.model.base import Seconds, Timestamp
 from zlayer.model.errors import Deadline, Exhausted, NotFound, Unavailable, ZlayerError
 from zlayer.model.instance import ONE_OFF, Instance, InstanceStatus, State
+from zlayer.model.units import Seconds, Timestamp
 from zlayer.plan.backoff import delay
 from zlayer.plan.lifecycle import Do, Position, Rest, Stage, Verb, next_step
 from zlayer.runtime.contract import Exit

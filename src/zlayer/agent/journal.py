@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from zlayer.model.base import Timestamp
+from zlayer.model.units import Timestamp
 from zlayer.plan.lifecycle import Stage
 from zlayer.runtime.contract import Exit, Handle
 

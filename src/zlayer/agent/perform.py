@@ -17,12 +17,12 @@ from anyio.to_thread import run_sync
 from zlayer.agent import files, journal, request, volumes
 from zlayer.agent.journal import Record
 from zlayer.image.contract import Image, Images, Progress, Snapshots
-from zlayer.model.base import Seconds, Timestamp
 from zlayer.model.container import PullPolicy
 from zlayer.model.errors import NotFound, Unavailable, ZlayerError
 from zlayer.model.fabric import Subnet
 from zlayer.model.instance import Instance
 from zlayer.model.paths import Paths
+from zlayer.model.units import Seconds, Timestamp
 from zlayer.network.contract import Attachment, Network
 from zlayer.plan.lifecycle import Stage, Verb
 from zlayer.runtime.contract import Exit, FullRuntime, Handle

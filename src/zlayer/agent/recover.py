@@ -17,9 +17,9 @@ from zlayer.agent import journal
 from zlayer.agent.journal import Record
 from zlayer.agent.perform import Machine
 from zlayer.agent.status import Mood
-from zlayer.model.base import Timestamp
 from zlayer.model.errors import ZlayerError
 from zlayer.model.instance import InstanceStatus, State
+from zlayer.model.units import Timestamp
 from zlayer.plan.lifecycle import Stage
 from zlayer.runtime.contract import Exit, Handle
 

@@ -17,9 +17,9 @@ import structlog
 
 from zlayer.agent.journal import Record
 from zlayer.model import keys
-from zlayer.model.base import Timestamp
 from zlayer.model.errors import Conflict, ZlayerError
 from zlayer.model.instance import Event, Health, Instance, InstanceStatus, Node, State
+from zlayer.model.units import Timestamp
 from zlayer.plan.backoff import delay
 from zlayer.plan.lifecycle import Stage
 from zlayer.plan.pace import Pace

@@ -10,9 +10,9 @@ import structlog
 
 from zlayer.agent.drain import Drain
 from zlayer.agent.planes import Plane, PlaneLoop, Tell, Trouble
-from zlayer.model.base import Seconds
 from zlayer.model.instance import Instance
 from zlayer.model.routes import RouteTable
+from zlayer.model.units import Seconds
 from zlayer.proxy.contract import BackendStats, Proxy
 from zlayer.store.view import View
 

@@ -13,8 +13,8 @@ from typing import Literal
 
 from starlette.requests import HTTPConnection
 
-from zlayer.model.base import Timestamp
 from zlayer.model.errors import Denied
+from zlayer.model.units import Timestamp
 
 Role = Literal["admin", "operator", "reader"]
 ROLES: tuple[Role, ...] = ("admin", "operator", "reader")

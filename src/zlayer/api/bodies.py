@@ -9,8 +9,9 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from zlayer.image.parcel_contract import Parcel, Part
-from zlayer.model.base import Bytes, Cpu, Document, Seconds
+from zlayer.model.base import Document
 from zlayer.model.container import BindMount, ContainerSpec, PullPolicy, Resources, TmpfsMount, VolumeMount
+from zlayer.model.units import Bytes, Cpu, Seconds
 
 Count = Annotated[int, Field(ge=0, le=10_000, strict=True)]
 Rows = Annotated[int, Field(ge=1, le=10_000)]

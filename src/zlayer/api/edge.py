@@ -14,8 +14,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocketDisconnect
 
 from zlayer.api.problems import internal, problem
-from zlayer.model.base import Bytes
 from zlayer.model.errors import Invalid
+from zlayer.model.units import Bytes
 
 MAX_BODY = Bytes(8 * 1024 * 1024)
 _ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from zlayer.api.bodies import ExecBody, ExecStart
-from zlayer.model.base import Bytes
+from zlayer.model.units import Bytes
 from zlayer.runtime.contract import ExecRequest, Session
 
 MAX_OUTPUT = Bytes(8 * 1024 * 1024)

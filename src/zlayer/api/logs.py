@@ -12,8 +12,8 @@ import anyio
 from zlayer.api.services import Services
 from zlayer.api.streams import Emit
 from zlayer.api.times import rfc3339
-from zlayer.model.base import Timestamp
 from zlayer.model.errors import NotFound
+from zlayer.model.units import Timestamp
 from zlayer.runtime.contract import LogLine
 
 Row = Mapping[str, Any]  # Any: a `ps -c` object

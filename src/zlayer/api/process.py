@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from zlayer.model.base import Bytes
+from zlayer.model.units import Bytes
 
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _SELF = Path("/proc/self")

@@ -9,9 +9,9 @@ import anyio
 from zlayer.api.services import Services
 from zlayer.api.streams import Emit, Produce
 from zlayer.api.times import rfc3339
-from zlayer.model.base import Timestamp
 from zlayer.model.errors import NotFound
 from zlayer.model.instance import Event
+from zlayer.model.units import Timestamp
 
 PACE = 0.05
 """Seconds between two summaries at least: a person sees no more."""

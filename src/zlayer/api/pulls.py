@@ -10,9 +10,9 @@ import anyio
 
 from zlayer.image.contract import Image, Images, Progress, Pushed, Verified
 from zlayer.image.parcel_contract import Parcel
-from zlayer.model.base import Bytes
 from zlayer.model.container import PullPolicy
 from zlayer.model.errors import ZlayerError
+from zlayer.model.units import Bytes
 
 T = TypeVar("T")
 PAUSE = 0.1

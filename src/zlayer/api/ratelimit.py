@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable
 
-from zlayer.model.base import Seconds
+from zlayer.model.units import Seconds
 
 CLIENTS = 4096
 """Clients remembered; the one not seen for longest is forgotten first (its bucket was full again anyway)."""

@@ -11,7 +11,7 @@ from fastapi import Depends
 from starlette.requests import HTTPConnection
 
 from zlayer.api.authorise import Claims
-from zlayer.model.base import Timestamp
+from zlayer.model.units import Timestamp
 
 if TYPE_CHECKING:  # names only: FastAPI need not resolve them, and tests bring their own
     from zlayer.agent.contract import NodeAgent

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime
 
-from zlayer.model.base import Timestamp
 from zlayer.model.errors import Invalid, Problem
+from zlayer.model.units import Timestamp
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _AGO = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|s|m|h|d))+")

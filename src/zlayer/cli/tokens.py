@@ -34,7 +34,7 @@ def register(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from zlayer.daemon import tokens  # the one room that may read the key
-    from zlayer.model.base import Seconds
+    from zlayer.model.units import Seconds
 
     screen = Screen.of(args)
     key = link.paths(args).jwt_key

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from zlayer.model import keys
-from zlayer.model.base import Timestamp
 from zlayer.model.certificate import StoredCertificate
 from zlayer.model.errors import Conflict, NotFound, Unavailable, Unsupported
+from zlayer.model.units import Timestamp
 from zlayer.store.contract import Store
 from zlayer.store.documents import decoder, encode, read
 

@@ -16,10 +16,10 @@ import structlog
 
 from zlayer.control.rollouts import reviewed
 from zlayer.model import keys
-from zlayer.model.base import Timestamp
 from zlayer.model.errors import Conflict, ZlayerError
 from zlayer.model.instance import Event, Instance
 from zlayer.model.network import Ports
+from zlayer.model.units import Timestamp
 from zlayer.plan.actions import Admit, Change, Create, Wait, Want
 from zlayer.plan.backoff import delay
 from zlayer.plan.collect import KEEP_EVENTS, Collection, collect

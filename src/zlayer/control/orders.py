@@ -14,9 +14,9 @@ import anyio
 import structlog
 
 from zlayer.model import keys
-from zlayer.model.base import Timestamp
 from zlayer.model.certificate import Account, AcmeSettings, Order, Pair, Proof
 from zlayer.model.errors import Conflict, Corrupt, Deadline, Failed, NotFound, Unsupported, ZlayerError
+from zlayer.model.units import Timestamp
 from zlayer.plan.needs import Need
 from zlayer.proxy.certs.contract import (
     Acme,

@@ -9,10 +9,10 @@ import structlog
 
 from zlayer.control.orders import Fence, Lost
 from zlayer.model import keys
-from zlayer.model.base import Timestamp
 from zlayer.model.certificate import Facts, Order, Pair, StoredCertificate
 from zlayer.model.errors import Conflict, Deadline, Exhausted, Unavailable, ZlayerError
 from zlayer.model.instance import Event
+from zlayer.model.units import Timestamp
 from zlayer.plan.certificates import Failure, Mark, after_failure, after_success
 from zlayer.plan.needs import Need
 from zlayer.proxy.certs.contract import Sealer

@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from zlayer.model import keys
-from zlayer.model.base import Timestamp
 from zlayer.model.instance import Deployment, Event
 from zlayer.model.rollout import Rollout
+from zlayer.model.units import Timestamp
 from zlayer.plan.history import last_good, reverted, revision_of
 from zlayer.plan.seen import Seen
 from zlayer.plan.update.look import Look, Looks, looks

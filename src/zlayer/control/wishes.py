@@ -13,10 +13,10 @@ from zlayer.control.pins import Pins
 from zlayer.control.updates import Deployed, Updates, resumed
 from zlayer.control.writer import DeploymentWriter, existing, staying
 from zlayer.model import keys
-from zlayer.model.base import Seconds, Timestamp
 from zlayer.model.container import ContainerSpec, PullPolicy
 from zlayer.model.errors import Conflict, Invalid, NotFound, Problem, Unavailable
 from zlayer.model.instance import ONE_OFF, Deployment, Instance, InstanceStatus, Service
+from zlayer.model.units import Seconds, Timestamp
 from zlayer.plan.compare import Difference, compare
 from zlayer.plan.history import carried
 from zlayer.plan.naming import instance_id

@@ -6,9 +6,9 @@ from collections.abc import Awaitable, Callable
 
 from zlayer.control.claimed import Claimed, running
 from zlayer.model import keys
-from zlayer.model.base import Timestamp
 from zlayer.model.errors import Conflict, NotFound
 from zlayer.model.instance import Deployment, Event
+from zlayer.model.units import Timestamp
 from zlayer.plan.history import describe, revision_of, stale
 from zlayer.store.contract import Store
 from zlayer.store.documents import decoder, encode

@@ -15,9 +15,9 @@ from typing import Any
 from zlayer.api.services import Facts
 from zlayer.daemon.options import Options
 from zlayer.daemon.serve import prepare
-from zlayer.model.base import Seconds
 from zlayer.model.errors import Deadline, Failed, ZlayerError, from_document
 from zlayer.model.paths import Paths
+from zlayer.model.units import Seconds
 
 PATIENCE = Seconds(30)
 """How long a start may take, adoption of what runs included."""

@@ -13,8 +13,8 @@ import anyio
 import structlog
 
 from zlayer.image.contract import Storage, Want
-from zlayer.model.base import Bytes, Seconds
 from zlayer.model.errors import ZlayerError
+from zlayer.model.units import Bytes, Seconds
 
 log = structlog.get_logger(__name__)
 

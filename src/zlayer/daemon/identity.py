@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 from zlayer.daemon.config import Config
 from zlayer.model import keys
-from zlayer.model.base import Timestamp
 from zlayer.model.errors import Conflict
 from zlayer.model.instance import Instance, Node
+from zlayer.model.units import Timestamp
 from zlayer.store.contract import Store
 from zlayer.store.documents import decoder, read
 

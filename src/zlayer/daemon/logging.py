@@ -13,7 +13,7 @@ from typing import IO, Any, Literal
 
 import structlog
 
-from zlayer.model.base import Bytes
+from zlayer.model.units import Bytes
 
 Format = Literal["json", "text"]
 Level = Literal["debug", "info", "warning", "error"]

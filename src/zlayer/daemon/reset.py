@@ -23,10 +23,10 @@ from zlayer.daemon import lock, wiring
 from zlayer.daemon.config import load
 from zlayer.daemon.wiring import Drivers
 from zlayer.model import keys
-from zlayer.model.base import Seconds
 from zlayer.model.errors import Corrupt, Failed, ZlayerError
 from zlayer.model.instance import Instance
 from zlayer.model.paths import Paths
+from zlayer.model.units import Seconds
 from zlayer.store.documents import decoder
 
 PATIENCE = 60.0

@@ -35,10 +35,10 @@ from zlayer.daemon.logging import Format, Level, LogFile, configure, terminal
 from zlayer.daemon.options import Options
 from zlayer.daemon.standing import standing
 from zlayer.daemon.wiring import Drivers
-from zlayer.model.base import Timestamp
 from zlayer.model.container import ContainerSpec
 from zlayer.model.errors import ZlayerError
 from zlayer.model.paths import Paths
+from zlayer.model.units import Timestamp
 from zlayer.store.pins import pinned_images
 from zlayer.store.view import View
 

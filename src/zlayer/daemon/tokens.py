@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from zlayer.api.authorise import ROLES, Claims
-from zlayer.model.base import Seconds, Timestamp
 from zlayer.model.errors import Corrupt, Denied, Invalid, NotFound, Problem
+from zlayer.model.units import Seconds, Timestamp
 
 ISSUER = "zlayer"
 ALGORITHM = "HS256"

@@ -26,10 +26,10 @@ from zlayer.image.rootfs import choose as choose_rootfs
 from zlayer.image.s3 import keys
 from zlayer.image.s3.keeper import Keeper
 from zlayer.image.trust_gate import Gate
-from zlayer.model.base import Timestamp
 from zlayer.model.errors import Unavailable
 from zlayer.model.instance import Node
 from zlayer.model.paths import Paths
+from zlayer.model.units import Timestamp
 from zlayer.network.bridge import BridgeNetwork
 from zlayer.network.bridges import foreign
 from zlayer.network.dns.process import DnsProcess

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
-from zlayer.model.base import Bytes
+from zlayer.model.units import Bytes
 
 
 @dataclass(frozen=True, slots=True)

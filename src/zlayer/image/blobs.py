@@ -17,8 +17,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from zlayer.image.reference import is_digest
-from zlayer.model.base import Bytes
 from zlayer.model.errors import Corrupt, Exhausted, Failed, Invalid, Unavailable, ZlayerError
+from zlayer.model.units import Bytes
 
 
 class BlobStore:

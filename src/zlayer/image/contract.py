@@ -21,8 +21,8 @@ from zlayer.image.artifact_contract import Artifacts
 from zlayer.image.parcel_contract import Parcels
 from zlayer.image.s3.standing import Standing
 from zlayer.image.trust_contract import Trust
-from zlayer.model.base import Bytes, Seconds, Timestamp
 from zlayer.model.container import PullPolicy
+from zlayer.model.units import Bytes, Seconds, Timestamp
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,13 +22,14 @@ _HINT = "The layer was made wrongly: build it anew."
 
 def apply_to_descriptor(descriptor: int, member: Member) -> None:
     """For a file or directory that is open."""
-    header = member.header
+    header, time, xattrs, _, _ = member
     if header.uid or header.gid:
         os.fchown(descriptor, *_owner(header))
-    if member.xattrs:
+    if xattrs:
         _set_xattrs(descriptor, member, follow=True)
     os.fchmod(descriptor, header.mode)
-    time = _time(member)
+    if not -_LATEST <= time <= _LATEST:
+        time = _time(member)
     os.utime(descriptor, ns=(time, time))
 
 

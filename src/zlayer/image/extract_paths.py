@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import functools
 import os
 import stat
 
@@ -15,6 +16,7 @@ _CACHED = 256
 DEPTH = 256
 """Directories within each other; Linux paths of 4096 bytes could hold eight times that, images never do."""
 WHITEOUT = b".wh."
+_UNPLAIN = (b"", b".", b"..")
 _HINT = "The layer was made wrongly or to do harm: build it anew, or do not use it."
 
 
@@ -24,14 +26,30 @@ def clean_path(name: bytes) -> bytes:
     A leading slash means the layer's root, as everywhere in OCI layers. `Corrupt` for `..`, for names the file
     system cannot hold, and for paths nested deeper than `DEPTH`.
     """
+    above, slash, last = name.rpartition(b"/")
+    if last in _UNPLAIN or len(name) > 4095 or len(last) > 255:
+        return _clean(name)
+    if not slash:
+        return last
+    # Files come by the directory, so what lies above is nearly always that of the one before.
+    above = _clean_above(above)
+    return above + b"/" + last if above else last
+
+
+def _clean(name: bytes, depth: int = DEPTH) -> bytes:
     parts = [part for part in name.split(b"/") if part and part != b"."]
     if b".." in parts:
         raise Corrupt(f"{shown(name)} climbs with '..'", hint=_HINT)
-    if len(parts) > DEPTH or len(name) > 4095:
+    if len(parts) > depth or len(name) > 4095:
         raise Corrupt(f"{shown(name)} is nested deeper than {DEPTH} directories or too long", hint=_HINT)
     if parts and len(max(parts, key=len)) > 255:
         raise Corrupt(f"{shown(name)} has a name of more than 255 bytes", hint=_HINT)
     return b"/".join(parts)
+
+
+@functools.lru_cache(maxsize=64)
+def _clean_above(name: bytes) -> bytes:
+    return _clean(name, DEPTH - 1)
 
 
 class Directories:

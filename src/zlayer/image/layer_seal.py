@@ -62,11 +62,11 @@ def fault(record: Path, root: Path) -> str:
 
 
 def _told(status: os.stat_result, base: bytes, relative: bytes) -> bytes:
-    facts = [status.st_mode, status.st_uid, status.st_gid]
-    if stat.S_ISREG(status.st_mode):
-        facts += [status.st_size, status.st_mtime_ns]
-    elif stat.S_ISLNK(status.st_mode):
-        return b"%d " % status.st_mode + os.readlink(base + relative)  # noqa: PTH115  # bytes, which Path does not take
-    elif stat.S_ISCHR(status.st_mode) or stat.S_ISBLK(status.st_mode):
-        facts.append(status.st_rdev)
-    return " ".join(map(str, facts)).encode()
+    mode = status.st_mode
+    if stat.S_ISREG(mode):
+        return b"%d %d %d %d %d" % (mode, status.st_uid, status.st_gid, status.st_size, status.st_mtime_ns)
+    if stat.S_ISLNK(mode):
+        return b"%d " % mode + os.readlink(base + relative)  # noqa: PTH115  # bytes, which Path does not take
+    if stat.S_ISCHR(mode) or stat.S_ISBLK(mode):
+        return b"%d %d %d %d" % (mode, status.st_uid, status.st_gid, status.st_rdev)
+    return b"%d %d %d" % (mode, status.st_uid, status.st_gid)

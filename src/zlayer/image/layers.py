@@ -7,9 +7,10 @@ import json
 import os
 import re
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from zlayer.image import layer_seal
 from zlayer.image.blobs import alive
@@ -62,16 +63,24 @@ class LayerStore:
         """A fresh, empty directory to extract into: end it with `commit` or `discard`."""
         return self._fresh("tmp")
 
-    def commit(self, temporary: Path, diff_id: str, implied: Sequence[bytes] = ()) -> Path:
+    def commit(
+        self,
+        temporary: Path,
+        diff_id: str,
+        implied: Sequence[bytes] = (),
+        seal: Mapping[str, Any] | None = None,  # Any: a JSON document
+    ) -> Path:
         """Make `temporary` the layer `diff_id`, durably, with its seal. Theirs stays if someone was first.
 
-        `implied`: directories that no entry of its archive describes.
+        `implied`: directories that no entry of its archive describes. `seal`: that of the tree, if it has been taken.
         """
         home = self._home(diff_id)
         final = home / "diff"
         note = self.root / f".tmp-{os.getpid()}-{secrets.token_hex(6)}"
         try:
-            sealed = json.dumps({**layer_seal.seal(temporary), "implied": list(map(os.fsdecode, implied))}).encode()
+            sealed = json.dumps(
+                {**(seal or layer_seal.seal(temporary)), "implied": list(map(os.fsdecode, implied))}
+            ).encode()
             for turn in range(16):
                 try:
                     if not final.is_dir():

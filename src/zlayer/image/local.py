@@ -34,9 +34,9 @@ from zlayer.image.trust_contract import Trust
 from zlayer.image.trust_gate import Gate
 from zlayer.image.trust_rules import Rule
 from zlayer.image.upkeep import Hands, LocalUpkeep
-from zlayer.model.base import Bytes
 from zlayer.model.container import PullPolicy
 from zlayer.model.errors import Conflict, Deadline, Exhausted, Failed, Invalid, NotFound, Unavailable, ZlayerError
+from zlayer.model.units import Bytes
 
 log = structlog.get_logger()
 WORKERS = 4

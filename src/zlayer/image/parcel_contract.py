@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from zlayer.model.base import Bytes
+from zlayer.model.units import Bytes
 
 if TYPE_CHECKING:
     from zlayer.image.contract import Image, Progress

@@ -22,8 +22,8 @@ from zlayer.image.pull_process import run_pull
 from zlayer.image.records import Record
 from zlayer.image.reference import Reference
 from zlayer.image.settings import RegistrySettings
-from zlayer.model.base import Bytes, Seconds
 from zlayer.model.errors import Conflict, Corrupt, Exhausted, Invalid, NotFound
+from zlayer.model.units import Bytes, Seconds
 
 PIECE = 1 << 20
 LEASE = Seconds(600)

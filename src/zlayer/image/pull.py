@@ -27,16 +27,24 @@ from zlayer.image.reference import is_digest, parse
 from zlayer.image.registry import MAX_MANIFEST, Fetched, Offline, Registry
 from zlayer.image.registry_retry import Pause
 from zlayer.image.registry_retry import wait as pause_for
-from zlayer.image.trust_proof import Proof
+from zlayer.image.unpack import Unpack, unpack_here
 from zlayer.model.errors import Corrupt, Exhausted, NotFound
 
 if TYPE_CHECKING:
     from zlayer.image.s3.tier import Tier
+    from zlayer.image.trust_proof import Proof
 
 MAX_NESTING = 4
 
 
-def pull(order: PullOrder, environ: Mapping[str, str], report: Report, *, pause: Pause = pause_for) -> Pulled:
+def pull(
+    order: PullOrder,
+    environ: Mapping[str, str],
+    report: Report,
+    *,
+    unpack: Unpack = unpack_here,
+    pause: Pause = pause_for,
+) -> Pulled:
     """Make the image present below `order.root`. Errors: see `image.contract`."""
     reference = parse(order.reference, order.settings.default_registry)
     registry: Registry
@@ -52,11 +60,11 @@ def pull(order: PullOrder, environ: Mapping[str, str], report: Report, *, pause:
         if order.known and registry.digest(reference.locator) in order.known:
             return Pulled(unchanged=True)
         if order.offline or order.settings.s3 is None:
-            return _Pull(order, registry, registry, report).run()
+            return _Pull(order, registry, registry, report, unpack).run()
         from zlayer.image.s3.tier import tier_of
 
         with closing(tier_of(registry, order.settings.s3, order.root, environ, report)) as tier:
-            return _Pull(order, registry, tier, report).run()
+            return _Pull(order, registry, tier, report, unpack).run()
     finally:
         registry.close()
 
@@ -64,7 +72,9 @@ def pull(order: PullOrder, environ: Mapping[str, str], report: Report, *, pause:
 class _Pull:
     """Over the registry, for what only it knows, and the `source` of everything named by a digest."""
 
-    def __init__(self, order: PullOrder, registry: Registry, source: Registry | Tier, report: Report) -> None:
+    def __init__(
+        self, order: PullOrder, registry: Registry, source: Registry | Tier, report: Report, unpack: Unpack
+    ) -> None:
         self._order = order
         self._registry = registry
         self._source = source
@@ -72,7 +82,7 @@ class _Pull:
         self._blobs = BlobStore(order.root / "blobs")
         extractions = Semaphore(order.settings.extractions)
         layers = LayerStore(order.root / "layers")
-        self._shop = Workshop(source, self._blobs, layers, report, extractions, order.packed)
+        self._shop = Workshop(source, self._blobs, layers, report, extractions, order.packed, unpack)
         self._documents: list[str] = []
 
     def run(self) -> Pulled:

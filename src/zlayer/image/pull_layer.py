@@ -8,11 +8,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from zlayer.image.blobs import BlobStore, Partial
-from zlayer.image.extract import extract_layer
-from zlayer.image.inflate import Inflated
 from zlayer.image.layers import LayerStore
 from zlayer.image.manifest import Descriptor
 from zlayer.image.registry_download import Download, Source
+from zlayer.image.unpack import Unpack, unpack_here
 from zlayer.model.errors import Corrupt, Exhausted, Unavailable, Unsupported, ZlayerError
 
 PROGRESS_EVERY = 0.1
@@ -33,6 +32,7 @@ class Workshop:
     extractions: threading.Semaphore
     packed: bool = False
     """Whether the compressed blob is wanted too where the layer is here."""
+    unpack: Unpack = unpack_here
     ended: threading.Event = field(default_factory=threading.Event)
     """Set at the first fault: the other layers stop at their next bytes."""
 
@@ -86,17 +86,19 @@ class _LayerJob:
 
     def _fetch(self) -> None:
         """Extract while downloading when a place to extract is free; else download first and extract then."""
+        self._phase = "downloading"
         if self._shop.layers.has(self._diff_id):
             self._download_only()
             self._commit()
             return
+        whole = False
         if not self._shop.extractions.acquire(blocking=False):
-            self._phase = "downloading"
             self._download_only()
+            whole = True
             self._phase = "extracting"
             self._shop.extractions.acquire()
         try:
-            self._extract()
+            self._extract(whole=whole)
         finally:
             self._shop.extractions.release()
 
@@ -110,33 +112,38 @@ class _LayerJob:
     def _download(self) -> Download:
         return Download(self._shop.source, self._blob, self._partial, self._progress)
 
-    def _extract(self) -> None:
-        download = self._download()
+    def _extract(self, *, whole: bool) -> None:
+        """`whole`: the blob is here and its digest has been seen to be right."""
+        download = None if whole else self._download()
         temporary = self._shop.layers.begin()
         try:
-            inflated = Inflated(download)
-            unpacked = extract_layer(inflated, temporary)
-            download.drain()  # bytes after the last frame count for the digest too
-            if inflated.diff_id != self._diff_id:
+            unpacked = self._shop.unpack(self._partial, download, temporary, self._unpacking)
+            if unpacked.diff_id != self._diff_id:
                 raise Corrupt(
-                    f"layer {self._blob.digest} unpacks to {inflated.diff_id}, its image says {self._diff_id}",
+                    f"layer {self._blob.digest} unpacks to {unpacked.diff_id}, its image says {self._diff_id}",
                     hint="push the image again",
                 )
-            self._shop.layers.commit(temporary, self._diff_id, unpacked.implied)
+            self._shop.layers.commit(temporary, self._diff_id, unpacked.implied, unpacked.seal)
             self._commit()
         except Corrupt:
             self._shop.layers.discard(temporary)
-            download.drain()  # a wrong digest is the better explanation of a bad archive
+            if download is not None:
+                download.drain()  # a wrong digest is the better explanation of a bad archive
             raise
         except ZlayerError:
             self._shop.layers.discard(temporary)
             raise
         finally:
-            download.close()
+            if download is not None:
+                download.close()
 
     def _commit(self) -> None:
         self._partial.commit()
         self._shop.source.kept(self._blob.digest, self._blob.size)
+
+    def _unpacking(self, done: int) -> None:
+        self._phase = "extracting"
+        self._progress(done)
 
     def _progress(self, done: int) -> None:
         if self._shop.ended.is_set():

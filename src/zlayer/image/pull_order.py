@@ -8,10 +8,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from zlayer.image.settings import RegistrySettings
-from zlayer.image.trust_rules import Rule
+
+if TYPE_CHECKING:
+    from zlayer.image.trust_rules import Rule
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,5 +80,11 @@ def read_order(document: Mapping[str, Any]) -> PullOrder:
         resolve_only=document["resolve_only"],
         packed=document["packed"],
         offline=document["offline"],
-        rule=Rule.of_document(document["rule"]) if document["rule"] else None,
+        rule=_rule(document["rule"]) if document["rule"] else None,
     )
+
+
+def _rule(document: Mapping[str, Any]) -> Rule:
+    from zlayer.image.trust_rules import Rule
+
+    return Rule.of_document(document)

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import anyio
@@ -16,13 +17,15 @@ from anyio.streams.buffered import BufferedByteReceiveStream
 from zlayer.image.contract import OnProgress, Progress, Pushed
 from zlayer.image.pull_order import Pulled, PullOrder, order_document
 from zlayer.image.push_order import PushOrder
-from zlayer.model.base import Bytes
 from zlayer.model.errors import Failed, ZlayerError, from_document
+from zlayer.model.units import Bytes
 
 Json = dict[str, Any]  # Any: a JSON document
 MAX_LINE = 64 * 1024 * 1024
 COMMAND = (sys.executable, "-m", "zlayer.image.worker")
 _STDERR_KEPT = 4000
+_PATIENCE = 5
+"""Seconds."""
 
 
 async def run_pull(order: PullOrder, on_progress: OnProgress) -> Pulled:
@@ -59,6 +62,7 @@ async def run_job(order: Json, on_progress: OnProgress, *, inherit: Sequence[int
         with anyio.CancelScope(shield=True):
             if process.returncode is None:
                 process.kill()
+                await _gone(process)
             await process.aclose()
 
 
@@ -91,6 +95,13 @@ async def _read(stream: BufferedByteReceiveStream, on_progress: OnProgress) -> J
             return from_document(document["error"])
         else:
             return dict(document["result"])
+
+
+async def _gone(process: Process) -> None:
+    """Wait for the processes that a killed worker had: the last to go closes what they all say faults on."""
+    assert process.stderr is not None
+    with anyio.move_on_after(_PATIENCE), suppress(anyio.ClosedResourceError):
+        await _drain(process.stderr, bytearray())
 
 
 async def _drain(stream: ByteReceiveStream, into: bytearray) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 from zlayer.image.contract import Piece, Want
-from zlayer.model.base import Bytes, Timestamp
+from zlayer.model.units import Bytes, Timestamp
 
 
 @dataclass(frozen=True, slots=True)

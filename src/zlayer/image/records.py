@@ -19,7 +19,7 @@ from zlayer.image.blobs import write_whole
 from zlayer.image.contract import Image, ImageConfig
 from zlayer.image.pull_order import Pulled
 from zlayer.image.reference import Reference
-from zlayer.model.base import Bytes, Timestamp
+from zlayer.model.units import Bytes, Timestamp
 
 SCHEMA = 1
 MOUNTS = 3

@@ -20,8 +20,8 @@ from zlayer.image.reference import is_digest
 from zlayer.image.registry import MAX_MANIFEST, Fetched, Registry
 from zlayer.image.registry_push import push_manifest
 from zlayer.image.registry_retry import Pause, wait
-from zlayer.model.base import Bytes
 from zlayer.model.errors import Conflict, Corrupt, Failed, NotFound
+from zlayer.model.units import Bytes
 
 PAGES = 100
 ROUNDS = 8

@@ -19,8 +19,8 @@ from zlayer.image.reclaim import Held, Holdings, contents, plan
 from zlayer.image.records import Record, Records
 from zlayer.image.registry import MAX_MANIFEST
 from zlayer.image.s3.standing import Standing
-from zlayer.model.base import Bytes, Timestamp
 from zlayer.model.errors import Corrupt, NotFound
+from zlayer.model.units import Bytes, Timestamp
 
 Json = dict[str, Any]  # Any: a JSON document
 Find = Callable[[str], Record]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from zlayer.image.tar_header import Header
 from zlayer.model.errors import Corrupt
@@ -11,7 +11,8 @@ from zlayer.model.errors import Corrupt
 XATTR = b"SCHILY.xattr."
 _PER_MEMBER = (b"path", b"linkpath", b"size")
 _HINT = "The layer is damaged: build it anew."
-_NANO = 1_000_000_000
+NANO = 1_000_000_000
+NO_XATTRS: tuple[tuple[bytes, bytes], ...] = ()
 
 
 def parse_records(data: bytes) -> list[tuple[bytes, bytes]]:
@@ -37,8 +38,7 @@ def check_global(records: Mapping[bytes, bytes]) -> None:
             raise Corrupt(f"a global pax header sets {key.decode(errors='replace')!r}", hint=_HINT)
 
 
-@dataclass(frozen=True, slots=True)
-class PaxValues:
+class PaxValues(NamedTuple):
     """What pax records change about a member. An empty value takes the header's own back (POSIX)."""
 
     header: Header
@@ -61,7 +61,7 @@ def apply_records(header: Header, records: Mapping[bytes, bytes]) -> PaxValues:
     xattrs = tuple((key[len(XATTR) :], value) for key, value in records.items() if key.startswith(XATTR))
     for key, _ in xattrs:
         checked_name(key, "xattr")
-    return PaxValues(changed, _nanoseconds(time) if time else header.mtime * _NANO, xattrs)
+    return PaxValues(changed, _nanoseconds(time) if time else header.mtime * NANO, xattrs)
 
 
 def checked_name(value: bytes, what: str) -> bytes:
@@ -87,4 +87,4 @@ def _nanoseconds(value: bytes) -> int:
     whole, _, fraction = value.lstrip(b"-").partition(b".")
     if not whole.isdigit() or len(whole) > 12 or not (fraction.isdigit() or not fraction):
         raise Corrupt(f"pax mtime is no time: {value[:40]!r}", hint=_HINT)
-    return sign * (int(whole) * _NANO + int(fraction[:9].ljust(9, b"0")))
+    return sign * (int(whole) * NANO + int(fraction[:9].ljust(9, b"0")))

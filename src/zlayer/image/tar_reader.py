@@ -5,17 +5,19 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from zlayer.image import tar_header as tar
 from zlayer.image import tar_sparse
 from zlayer.image.tar_header import BLOCK, Header
-from zlayer.image.tar_pax import apply_records, check_global, checked_name, parse_records
+from zlayer.image.tar_pax import NANO, NO_XATTRS, apply_records, check_global, checked_name, parse_records
 from zlayer.image.tar_source import Source, Stream
 from zlayer.model.errors import Corrupt, Exhausted
 
 _HINT = "The layer is damaged: build it anew."
-_BODILESS = (tar.HARDLINK, tar.SYMLINK, tar.CHAR, tar.BLOCKDEV, tar.DIRECTORY, tar.FIFO)
-_KINDS = (tar.REGULAR, tar.GNU_SPARSE, *_BODILESS)
+_BODILESS = frozenset({tar.HARDLINK, tar.SYMLINK, tar.CHAR, tar.BLOCKDEV, tar.DIRECTORY, tar.FIFO})
+_KINDS = frozenset({tar.REGULAR, tar.GNU_SPARSE, *_BODILESS})
+_EXTENSIONS = frozenset({tar.PAX, tar.PAX_SOLARIS, tar.PAX_GLOBAL, tar.GNU_LONG_NAME, tar.GNU_LONG_LINK})
 _GNU_VOLUME_LABEL = b"V"
 
 
@@ -30,8 +32,7 @@ class Limits:
     """One extended header: long names and xattrs."""
 
 
-@dataclass(frozen=True, slots=True)
-class Member:
+class Member(NamedTuple):
     """`header` as it counts in the end; `mtime` in nanoseconds; `size` what the file measures once written."""
 
     header: Header
@@ -68,14 +69,17 @@ class Archive:
         while (block := self._block()) is not None:
             header = tar.parse_header(block)
             self._count()
-            if self._extends(header, extended):
+            if header.kind in _EXTENSIONS:
+                self._extend(header, extended)
                 continue
             member = self._member(block, header, extended)
             padding = -self._left % BLOCK
             if member is not None:
                 yield member
-            self._source.skip(self._left + padding)
-            extended = _Extended()
+            if rest := self._left + padding:
+                self._source.skip(rest)
+            if extended.seen:
+                extended = _Extended()
         if extended.seen:
             raise Corrupt("the archive ends after an extended header", hint=_HINT)
         self._source.drain(self._limits.size - self.size)
@@ -115,10 +119,8 @@ class Archive:
                 hint="Split it into several layers, if it is no archive bomb.",
             )
 
-    def _extends(self, header: Header, extended: _Extended) -> bool:
+    def _extend(self, header: Header, extended: _Extended) -> None:
         """Take in a header that only describes the next member, or all the following ones."""
-        if header.kind not in (tar.PAX, tar.PAX_SOLARIS, tar.PAX_GLOBAL, tar.GNU_LONG_NAME, tar.GNU_LONG_LINK):
-            return False
         if header.size > self._limits.header:
             raise Corrupt(f"an extended header of {header.size} bytes is longer than allowed", hint=_HINT)
         data = self._source.take(header.size)
@@ -126,7 +128,7 @@ class Archive:
         if header.kind == tar.PAX_GLOBAL:
             self._globals.update(parse_records(data))
             check_global(self._globals)
-            return True
+            return
         extended.seen = True
         if header.kind == tar.GNU_LONG_NAME:
             extended.name = data.partition(b"\0")[0]
@@ -134,21 +136,24 @@ class Archive:
             extended.link = data.partition(b"\0")[0]
         else:
             extended.records += parse_records(data)
-        return True
 
     def _member(self, block: bytes, header: Header, extended: _Extended) -> Member | None:
         """The member the headers describe, or None for one that holds no file (a volume label)."""
         if extended.name is not None or extended.link is not None:
             header = header._replace(name=extended.name or header.name, link=extended.link or header.link)
-        records = {**self._globals, **dict(extended.records)}
-        values = apply_records(header, records)
-        header = values.header
+        records: dict[bytes, bytes] = {}
+        mtime, xattrs = header.mtime * NANO, NO_XATTRS
+        if extended.records or self._globals:
+            records = {**self._globals, **dict(extended.records)}
+            header, mtime, xattrs = apply_records(header, records)
         if header.kind not in _KINDS and header.kind != _GNU_VOLUME_LABEL:
             raise Corrupt(f"{shown(header.name)} has the unknown type {shown(header.kind)}", hint=_HINT)
         self._left = 0 if header.kind in _BODILESS else header.size
         if header.kind == _GNU_VOLUME_LABEL:
             return None
-        sparse = self._sparse(block, header, extended.records)
+        sparse = None
+        if extended.records or header.kind == tar.GNU_SPARSE:
+            sparse = self._sparse(block, header, extended.records)
         size = self._left if sparse is None else sparse.size
         self.size += size
         if self.size > self._limits.size:
@@ -159,12 +164,12 @@ class Archive:
         if sparse is not None:
             name = checked_name(tar_sparse.real_name(records) or header.name, "sparse name")
             header = header._replace(kind=tar.REGULAR, name=name)
-        return Member(header, values.mtime, values.xattrs, size, sparse)
+        return Member(header, mtime, xattrs, size, sparse)
 
     def _sparse(self, block: bytes, header: Header, records: list[tuple[bytes, bytes]]) -> tar_sparse.Sparse | None:
         if header.kind == tar.GNU_SPARSE:
             return tar_sparse.from_old_header(block, self._source.take).checked(self._left)
-        if header.kind != tar.REGULAR or not records:
+        if header.kind != tar.REGULAR:
             return None
         if tar_sparse.is_inline(values := dict(records)):
             return tar_sparse.from_data(values, self._take_body).checked(self._left)

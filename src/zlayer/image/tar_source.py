@@ -28,6 +28,11 @@ class Source:
 
     def block(self) -> bytes | None:
         """The next 512 bytes, or None when the stream ends right here."""
+        end = self._at + BLOCK
+        if end <= self._end:
+            block = bytes(self._buffer[self._at : end])
+            self._at = end
+            return block
         if self._at == self._end and not self._fill():
             return None
         return self.take(BLOCK)
@@ -56,6 +61,9 @@ class Source:
         return piece
 
     def skip(self, count: int) -> None:
+        if self._at + count <= self._end:
+            self._at += count
+            return
         while count:
             count -= len(self.piece(count))
 

@@ -17,8 +17,8 @@ from zlayer.image.pull import without_repeats
 from zlayer.image.pull_layer import Report
 from zlayer.image.registry import MAX_MANIFEST
 from zlayer.image.verify_order import Findings, Kept, VerifyOrder, fault
-from zlayer.model.base import Bytes
 from zlayer.model.errors import ZlayerError
+from zlayer.model.units import Bytes
 
 MISSING = "it is missing"
 _CHUNK = 1 << 20

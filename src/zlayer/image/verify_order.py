@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from zlayer.image.contract import Fault, FaultKind
-from zlayer.model.base import Bytes
+from zlayer.model.units import Bytes
 
 Json = dict[str, Any]  # Any: a JSON document
 

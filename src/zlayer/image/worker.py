@@ -13,39 +13,51 @@ import os
 import sys
 import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict
-from typing import Any, BinaryIO
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, BinaryIO
 
-from zlayer.image.pull_layer import Report
-from zlayer.image.pull_order import read_order
 from zlayer.model.errors import ZlayerError
+
+if TYPE_CHECKING:
+    from zlayer.image.pull_layer import Report
 
 Json = dict[str, Any]  # Any: a JSON document
 Send = Callable[[Json], None]
 BACKGROUND = 10
 
 
-def work(line: bytes, send: Send) -> None:
-    """Do the order of `line` and send its outcome."""
+def work(order: Json, send: Send, prepared: Mapping[str, Any] = MappingProxyType({})) -> None:
+    """Do the order and send its outcome; `prepared` is what `prepare` gave."""
 
     def report(digest: str, phase: str, done: int, total: int) -> None:
         send({"progress": [digest, phase, done, total]})
 
     try:
-        send({"result": _outcome(json.loads(line), report)})
+        send({"result": _outcome(order, report, prepared)})
     except ZlayerError as error:
         send({"error": error.document()})
 
 
-def _outcome(order: Json, report: Report) -> Json:
+def prepare(order: Json) -> Json:
+    """What must be there before this process has a second thread."""
+    if order["job"] == "pull" and not order["resolve_only"]:
+        from zlayer.image.unpackers import Unpackers, can_start
+
+        return {"unpack": Unpackers()} if can_start() else {}
+    return {}
+
+
+def _outcome(order: Json, report: Report, prepared: Mapping[str, Any]) -> Json:
     """Each job loads what it needs and no other."""
     match order["job"]:
         case "pull":
             from zlayer.image.pull import pull
+            from zlayer.image.pull_order import read_order
 
-            return asdict(pull(read_order(order), os.environ, report))
+            return asdict(pull(read_order(order), os.environ, report, **prepared))
         case "push":
             from zlayer.image.push import push
             from zlayer.image.push_order import PushOrder
@@ -120,8 +132,10 @@ def main() -> None:
     code = 1
     try:
         if line := sys.stdin.buffer.readline():
+            order = json.loads(line)
+            prepared = prepare(order)
             threading.Thread(target=end_with, args=(0,), daemon=True).start()
-            work(line, sender(out))
+            work(order, sender(out), prepared)
             code = 0
     finally:
         # Not the interpreter's exit, which would wait for threads that may hang on a registry.

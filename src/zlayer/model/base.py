@@ -1,19 +1,10 @@
-"""The base of every value that crosses a border, and the units such values are written in."""
+"""The base of every value that crosses a border."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any, NewType
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
-
-Seconds = NewType("Seconds", float)
-"""A length of time. Written as humantime in specs (`1m30s`), as a number everywhere else."""
-Bytes = NewType("Bytes", int)
-"""A size. Written `512Mi` in specs, as a number of bytes everywhere else."""
-Cpu = NewType("Cpu", float)
-"""Processor share in cores: 0.5 is half of one core."""
-Timestamp = NewType("Timestamp", float)
-"""Seconds since the epoch, UTC. RFC 3339 in API answers and on screens."""
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 

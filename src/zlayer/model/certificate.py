@@ -12,8 +12,9 @@ from typing import Literal
 
 from pydantic import Field
 
-from zlayer.model.base import Document, Timestamp
+from zlayer.model.base import Document
 from zlayer.model.secret import Secret
+from zlayer.model.units import Timestamp
 
 Source = Literal["acme", "self_signed", "files"]
 Way = Literal["http-01", "tls-alpn-01"]

@@ -12,7 +12,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from zlayer.model.base import Bytes, Cpu, Document, Port, Seconds, Tagged
+from zlayer.model.base import Document, Port, Tagged
+from zlayer.model.units import Bytes, Cpu, Seconds
 
 PullPolicy = Literal["always", "if_not_present", "newer", "never"]
 

@@ -9,7 +9,8 @@ from typing import Literal
 
 from pydantic import Field
 
-from zlayer.model.base import Bytes, Document, Port, Seconds
+from zlayer.model.base import Document, Port
+from zlayer.model.units import Bytes, Seconds
 
 Protocol = Literal["http", "https", "tcp", "udp", "websocket"]
 Transport = Literal["tcp", "udp"]

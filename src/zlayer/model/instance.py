@@ -10,10 +10,11 @@ from typing import Literal
 
 from pydantic import Field
 
-from zlayer.model.base import Document, Seconds, Timestamp
+from zlayer.model.base import Document
 from zlayer.model.container import ContainerSpec
 from zlayer.model.endpoint import Endpoint, PublishedPort, Update
 from zlayer.model.rollout import RevisionNote, Rollout
+from zlayer.model.units import Seconds, Timestamp
 
 ONE_OFF = "_run"
 """The deployment name of `zlayer run` instances. No user deployment can have it (names start alphanumeric)."""

@@ -6,7 +6,8 @@ from typing import Literal
 
 from pydantic import Field
 
-from zlayer.model.base import Document, Timestamp
+from zlayer.model.base import Document
+from zlayer.model.units import Timestamp
 
 RolloutState = Literal["new", "updating", "good", "failed"]
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from zlayer.model.base import Seconds
 from zlayer.model.instance import DesiredState, Instance
+from zlayer.model.units import Seconds
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,8 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from zlayer.model.base import Timestamp
 from zlayer.model.certificate import Facts, Order, StoredCertificate
+from zlayer.model.units import Timestamp
 from zlayer.plan.backoff import delay
 from zlayer.plan.needs import Need
 

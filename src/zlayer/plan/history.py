@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol, TypeVar
 
-from zlayer.model.base import Timestamp
 from zlayer.model.instance import Deployment, Revision, Service
 from zlayer.model.rollout import RevisionNote
+from zlayer.model.units import Timestamp
 from zlayer.plan.compare import changes
 
 KEEP = 20

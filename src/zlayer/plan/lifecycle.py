@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Literal
 
-from zlayer.model.base import Seconds
 from zlayer.model.instance import DesiredState
+from zlayer.model.units import Seconds
 
 
 class Stage(IntEnum):

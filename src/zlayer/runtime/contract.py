@@ -16,8 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
 
-from zlayer.model.base import Bytes, Seconds, Timestamp
 from zlayer.model.container import Device, Resources, Ulimit
+from zlayer.model.units import Bytes, Seconds, Timestamp
 
 Phase = Literal["created", "running", "exited", "absent"]
 Stream = Literal["stdout", "stderr"]

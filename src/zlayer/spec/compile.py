@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from zlayer.model import container as c
-from zlayer.model.base import Bytes, Seconds
 from zlayer.model.endpoint import Endpoint
 from zlayer.model.errors import Invalid
 from zlayer.model.instance import Dependency, Service
+from zlayer.model.units import Bytes, Seconds
 from zlayer.spec import compile_traffic, envrefs
 from zlayer.spec import model as m
 from zlayer.spec.health import target_of

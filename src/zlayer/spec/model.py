@@ -9,8 +9,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field, PrivateAttr
 
-from zlayer.model.base import Cpu, Document, Seconds
+from zlayer.model.base import Document
 from zlayer.model.container import PullPolicy
+from zlayer.model.units import Cpu, Seconds
 from zlayer.spec.nodes import Source
 from zlayer.spec.traffic import EndpointSpec, NetworkSpec, PortSpec, UpdateSpec
 from zlayer.spec.written import Duration, Memory

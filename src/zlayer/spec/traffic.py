@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Literal
 
-from zlayer.model.base import Document, Seconds
+from zlayer.model.base import Document
 from zlayer.model.endpoint import Protocol, Transport
+from zlayer.model.units import Seconds
 from zlayer.spec.written import Duration, Memory, Rate
 
 

@@ -7,7 +7,7 @@ import re
 from decimal import Decimal
 from fractions import Fraction
 
-from zlayer.model.base import Bytes, Cpu, Seconds
+from zlayer.model.units import Bytes, Cpu, Seconds
 from zlayer.spec.nodes import shorten
 from zlayer.spec.report import nearest, refused
 

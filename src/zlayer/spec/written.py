@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import PlainSerializer
 
-from zlayer.model.base import Bytes, Seconds
+from zlayer.model.units import Bytes, Seconds
 from zlayer.spec.units import format_duration, format_memory, format_rate
 
 Duration = Annotated[Seconds, PlainSerializer(format_duration, return_type=str, when_used="json")]

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from zlayer.model.base import Seconds, Timestamp
 from zlayer.model.container import ContainerSpec
 from zlayer.model.endpoint import Update
 from zlayer.model.instance import Deployment, Instance, InstanceStatus, Node, Service, State
+from zlayer.model.units import Seconds, Timestamp
 from zlayer.plan.seen import Seen
 
 SUBNET = "10.77.0.0/24"

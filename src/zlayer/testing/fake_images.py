@@ -31,9 +31,9 @@ from zlayer.image.contract import (
 )
 from zlayer.image.s3.standing import Standing
 from zlayer.image.trust_contract import Trust
-from zlayer.model.base import Bytes, Timestamp
 from zlayer.model.container import PullPolicy
 from zlayer.model.errors import Conflict, Denied, Invalid, NotFound
+from zlayer.model.units import Bytes, Timestamp
 from zlayer.testing.fake_parcels import FakeParcels
 
 REFUSED = "wrong"

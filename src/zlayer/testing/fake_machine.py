@@ -14,8 +14,8 @@ from typing import Literal
 
 import anyio
 
-from zlayer.model.base import Timestamp
 from zlayer.model.errors import ZlayerError
+from zlayer.model.units import Timestamp
 from zlayer.runtime.contract import CreateRequest, ExecRequest, Exit, Handle, LogLine, Phase, Stream
 
 When = Literal["before", "after"]

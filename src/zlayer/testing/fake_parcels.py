@@ -7,8 +7,8 @@ from hashlib import sha256
 
 from zlayer.image.contract import Image, ImageConfig, Progress
 from zlayer.image.parcel_contract import Parcel, Part
-from zlayer.model.base import Bytes, Timestamp
 from zlayer.model.errors import Conflict, Corrupt, NotFound
+from zlayer.model.units import Bytes, Timestamp
 
 
 class FakeParcels:

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import anyio
 
-from zlayer.model.base import Bytes, Seconds, Timestamp
 from zlayer.model.errors import Invalid, NotFound
+from zlayer.model.units import Bytes, Seconds, Timestamp
 from zlayer.runtime.contract import (
     CreateRequest,
     Doubt,

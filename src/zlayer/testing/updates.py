@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-from zlayer.model.base import Timestamp
 from zlayer.model.instance import Deployment, Revision, Service, State
+from zlayer.model.units import Timestamp
 from zlayer.plan.actions import Admit, Create, Decision, Want
 from zlayer.plan.history import last_good, reverted, revision_of
 from zlayer.plan.rollout import decide

@@ -14,10 +14,10 @@ from zlayer.agent.perform import Machine
 from zlayer.agent.recover import recover
 from zlayer.agent.status import Mood, StatusWriter, state_of, status_of
 from zlayer.model import keys
-from zlayer.model.base import Timestamp
 from zlayer.model.errors import Conflict, Failed, NotFound, Unavailable
 from zlayer.model.instance import Instance, InstanceStatus, State
 from zlayer.model.paths import Paths
+from zlayer.model.units import Timestamp
 from zlayer.plan.lifecycle import Stage
 from zlayer.runtime.contract import ExecRequest, Exit
 from zlayer.store.memory import MemoryStore

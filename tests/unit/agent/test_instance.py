@@ -11,9 +11,9 @@ from zlayer.agent import journal
 from zlayer.agent.instance import InstanceLoop
 from zlayer.agent.perform import all_of, pause
 from zlayer.model import keys
-from zlayer.model.base import Seconds
 from zlayer.model.errors import Failed
 from zlayer.model.instance import State
+from zlayer.model.units import Seconds
 from zlayer.plan.lifecycle import Stage
 from zlayer.testing.builders import container, spec_text
 from zlayer.testing.clock import run

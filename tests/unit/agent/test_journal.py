@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from zlayer.agent import journal
 from zlayer.agent.journal import Record
-from zlayer.model.base import Timestamp
+from zlayer.model.units import Timestamp
 from zlayer.plan.lifecycle import Stage
 from zlayer.runtime.contract import Exit, Handle
 

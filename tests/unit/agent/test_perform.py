@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from zlayer.agent.perform import pulling
 from zlayer.image.contract import Progress
-from zlayer.model.base import Bytes
+from zlayer.model.units import Bytes
 
 MIB = 2**20
 

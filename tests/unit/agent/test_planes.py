@@ -9,9 +9,9 @@ import anyio
 
 from zlayer.agent.planes import Derived, Plane, PlaneLoop, Trouble
 from zlayer.model import keys
-from zlayer.model.base import Timestamp
 from zlayer.model.errors import Conflict, Problem, Unavailable
 from zlayer.model.instance import Instance
+from zlayer.model.units import Timestamp
 from zlayer.store.documents import encode
 from zlayer.store.memory import MemoryStore
 from zlayer.store.view import Picture, View

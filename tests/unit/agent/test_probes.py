@@ -12,8 +12,8 @@ import pytest
 
 from zlayer.agent import probes
 from zlayer.agent.probes import Target
-from zlayer.model.base import Seconds
 from zlayer.model.container import CommandCheck, Health, HttpCheck, TcpCheck
+from zlayer.model.units import Seconds
 from zlayer.runtime.contract import CreateRequest, Handle
 from zlayer.testing.clock import run
 from zlayer.testing.fake_machine import ExecAnswer, FakeMachine

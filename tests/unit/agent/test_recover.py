@@ -14,8 +14,8 @@ from zlayer.agent.journal import Record
 from zlayer.agent.recover import mood_of, remembered, widowed
 from zlayer.agent.status import Mood
 from zlayer.model import keys
-from zlayer.model.base import Timestamp
 from zlayer.model.instance import InstanceStatus, State
+from zlayer.model.units import Timestamp
 from zlayer.plan.lifecycle import Stage
 from zlayer.runtime.contract import Exit, Handle
 from zlayer.store.memory import MemoryStore

@@ -9,10 +9,10 @@ import pytest
 
 from zlayer.agent import request, volumes
 from zlayer.image.contract import Image, ImageConfig
-from zlayer.model.base import Bytes, Timestamp
 from zlayer.model.container import BindMount, TmpfsMount, VolumeMount
 from zlayer.model.errors import Invalid
 from zlayer.model.instance import Instance
+from zlayer.model.units import Bytes, Timestamp
 from zlayer.testing.builders import container
 
 CONFIG = ImageConfig(entrypoint=("/entry",), cmd=("serve", "-v"), env={"PATH": "/opt", "A": "image"}, user="app")

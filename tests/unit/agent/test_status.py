@@ -9,8 +9,8 @@ import anyio.lowlevel
 
 from zlayer.agent.status import APIECE, GAP, LINGER, StatusWriter
 from zlayer.model import keys
-from zlayer.model.base import Timestamp
 from zlayer.model.instance import Instance, InstanceStatus, State
+from zlayer.model.units import Timestamp
 from zlayer.store.documents import decoder
 from zlayer.store.memory import MemoryStore
 from zlayer.testing.builders import container, status

@@ -12,10 +12,10 @@ from zlayer.agent.drain import Drain
 from zlayer.agent.planes import Derived, Plane, Trouble
 from zlayer.agent.traffic import CONFIRM, Traffic
 from zlayer.model import keys
-from zlayer.model.base import Seconds
 from zlayer.model.endpoint import Update
 from zlayer.model.errors import Unavailable
 from zlayer.model.instance import Deployment, Instance
+from zlayer.model.units import Seconds
 from zlayer.store.documents import encode
 from zlayer.store.memory import MemoryStore
 from zlayer.store.view import Picture, View

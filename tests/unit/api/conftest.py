@@ -21,9 +21,9 @@ from zlayer.api.services import Facts, Services
 from zlayer.control.controllers import Controllers
 from zlayer.control.views import Views
 from zlayer.control.wishes import Wishes
-from zlayer.model.base import Timestamp
 from zlayer.model.errors import Denied
 from zlayer.model.paths import Paths
+from zlayer.model.units import Timestamp
 from zlayer.runtime.contract import CreateRequest
 from zlayer.store.memory import MemoryStore
 from zlayer.store.view import View

@@ -15,8 +15,8 @@ from zlayer.api import access
 from zlayer.api.app import core_app, routes_of
 from zlayer.api.authorise import ADMIN, OPEN, READ, ROLES, TABLE, WRITE, Claims, permit
 from zlayer.daemon import tokens
-from zlayer.model.base import Seconds
 from zlayer.model.errors import Denied
+from zlayer.model.units import Seconds
 from zlayer.testing.asgi import AsgiClient
 
 from .conftest import StackFactory

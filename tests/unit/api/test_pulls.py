@@ -11,8 +11,8 @@ import pytest
 
 from zlayer.api.pulls import pull
 from zlayer.image.contract import Progress
-from zlayer.model.base import Bytes
 from zlayer.model.errors import NotFound
+from zlayer.model.units import Bytes
 from zlayer.testing.fake_images import FakeImages
 
 pytestmark = pytest.mark.anyio

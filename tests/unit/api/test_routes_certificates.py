@@ -7,8 +7,8 @@ import time
 import pytest
 
 from zlayer.model import keys
-from zlayer.model.base import Timestamp
 from zlayer.model.certificate import StoredCertificate
+from zlayer.model.units import Timestamp
 from zlayer.store.documents import encode
 
 from .conftest import Stack, StackFactory

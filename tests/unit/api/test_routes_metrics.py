@@ -13,9 +13,9 @@ from zlayer.agent.planes import Trouble
 from zlayer.api.metrics import scrape
 from zlayer.api.metrics.exposition import CONTENT_TYPE
 from zlayer.api.process import taken
-from zlayer.model.base import Seconds
 from zlayer.model.errors import Unavailable
 from zlayer.model.routes import RouteTable
+from zlayer.model.units import Seconds
 from zlayer.proxy.contract import BackendStats, ServerStats
 from zlayer.testing.prometheus import Metric, parse
 

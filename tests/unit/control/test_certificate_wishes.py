@@ -8,9 +8,9 @@ import pytest
 
 from zlayer.control.certificate_wishes import CertificateWishes
 from zlayer.model import keys
-from zlayer.model.base import Timestamp
 from zlayer.model.certificate import StoredCertificate
 from zlayer.model.errors import Conflict, NotFound, Unavailable, Unsupported, ZlayerError
+from zlayer.model.units import Timestamp
 from zlayer.store.documents import encode
 from zlayer.store.memory import MemoryStore
 

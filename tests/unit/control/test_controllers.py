@@ -11,9 +11,9 @@ import anyio
 from zlayer.control import controllers
 from zlayer.control.controllers import Controllers
 from zlayer.model import keys
-from zlayer.model.base import Timestamp
 from zlayer.model.errors import Exhausted
 from zlayer.model.instance import Event
+from zlayer.model.units import Timestamp
 from zlayer.plan.collect import KEEP_EVENTS
 from zlayer.store.contract import Listing
 from zlayer.store.memory import MemoryStore

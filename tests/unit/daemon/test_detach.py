@@ -14,9 +14,9 @@ import pytest
 from zlayer.api.services import Facts
 from zlayer.daemon.detach import Told, read_answer, start
 from zlayer.daemon.options import Options
-from zlayer.model.base import Seconds, Timestamp
 from zlayer.model.errors import Deadline, Failed, Invalid, Unavailable, from_document
 from zlayer.model.paths import Paths
+from zlayer.model.units import Seconds, Timestamp
 
 FACTS = Facts("0", 7, "/d", "/d/zlayer.sock", "off", "n1", "fake", Timestamp(0))
 

@@ -5,10 +5,10 @@ import pytest
 from zlayer.daemon.config import Config
 from zlayer.daemon.identity import Choose, forget_others, host_name, identify
 from zlayer.model import keys
-from zlayer.model.base import Timestamp
 from zlayer.model.container import ContainerSpec
 from zlayer.model.errors import Conflict
 from zlayer.model.instance import Instance, Node
+from zlayer.model.units import Timestamp
 from zlayer.store.contract import Store
 from zlayer.store.memory import MemoryStore
 from zlayer.testing.builders import node

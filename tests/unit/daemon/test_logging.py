@@ -10,7 +10,7 @@ import pytest
 import structlog
 
 from zlayer.daemon.logging import LogFile, configure, redact
-from zlayer.model.base import Bytes
+from zlayer.model.units import Bytes
 
 
 @pytest.fixture

@@ -24,8 +24,8 @@ from zlayer.client.transport import Address
 from zlayer.client.websocket import WebSocket
 from zlayer.daemon import tokens
 from zlayer.daemon.listen import parse_bind
-from zlayer.model.base import Seconds
 from zlayer.model.errors import Denied
+from zlayer.model.units import Seconds
 
 PROGRAM = Path(__file__).with_name("fake_daemon.py")
 

@@ -10,8 +10,8 @@ import jwt
 import pytest
 
 from zlayer.daemon.tokens import create_token, decode_token, ensure_key, load_key
-from zlayer.model.base import Seconds
 from zlayer.model.errors import Corrupt, Denied, Invalid, NotFound
+from zlayer.model.units import Seconds
 
 
 def test_the_key_is_made_once_for_its_owner_only(tmp_path: Path) -> None:

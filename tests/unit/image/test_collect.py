@@ -11,7 +11,7 @@ from zlayer.image.collect import Garbage, Stores, delete, garbage
 from zlayer.image.contract import Image, ImageConfig
 from zlayer.image.layers import LayerStore
 from zlayer.image.records import Record, Records
-from zlayer.model.base import Bytes, Timestamp
+from zlayer.model.units import Bytes, Timestamp
 
 BASE, ONE, TWO, STRAY = (f"sha256:{letter * 64}" for letter in "0123")
 BODIES = {name: f"sha256:{hashlib.sha256(name.encode()).hexdigest()}" for name in ("base", "one", "two", "stray")}

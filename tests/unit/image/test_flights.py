@@ -5,8 +5,8 @@ import pytest
 
 from zlayer.image.contract import Image, ImageConfig, OnProgress, Progress
 from zlayer.image.flights import Flights
-from zlayer.model.base import Bytes, Timestamp
 from zlayer.model.errors import NotFound
+from zlayer.model.units import Bytes, Timestamp
 
 pytestmark = pytest.mark.anyio
 IMAGE = Image("r", "d", ImageConfig(), (), "linux/amd64", Bytes(0), Timestamp(0))

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from zlayer.image.contract import Want
 from zlayer.image.reclaim import Held, Holdings, contents, plan
-from zlayer.model.base import Bytes, Seconds, Timestamp
+from zlayer.model.units import Bytes, Seconds, Timestamp
 
 NOW = Timestamp(1_000_000)
 DAY = 86_400

@@ -8,7 +8,7 @@ import pytest
 from zlayer.image.contract import Image, ImageConfig
 from zlayer.image.records import Record, Records, image_config
 from zlayer.image.reference import parse
-from zlayer.model.base import Bytes, Timestamp
+from zlayer.model.units import Bytes, Timestamp
 
 A, B, C = (f"sha256:{letter * 64}" for letter in "abc")
 IMAGE = Image(

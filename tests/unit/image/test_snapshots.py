@@ -16,8 +16,8 @@ from zlayer.image.contract import Image, ImageConfig
 from zlayer.image.layers import LayerStore
 from zlayer.image.mountapi import unmount
 from zlayer.image.snapshots import OverlaySnapshots, is_mount_point, unescape
-from zlayer.model.base import Bytes, Timestamp
 from zlayer.model.errors import NotFound, Unsupported
+from zlayer.model.units import Bytes, Timestamp
 
 pytestmark = [pytest.mark.root, pytest.mark.anyio]
 

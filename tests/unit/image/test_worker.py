@@ -29,7 +29,7 @@ def test_an_order_survives_the_pipe(tmp_path: Path) -> None:
 
 def test_errors_are_documents(tmp_path: Path) -> None:
     out = io.BytesIO()
-    work(json.dumps(order_document(order(tmp_path, "Not/A Reference"))).encode(), sender(out))
+    work(order_document(order(tmp_path, "Not/A Reference")), sender(out))
     (line,) = out.getvalue().splitlines()
     assert json.loads(line)["error"]["code"] == "invalid"
 

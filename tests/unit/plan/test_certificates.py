@@ -7,8 +7,8 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zlayer.model.base import Timestamp
 from zlayer.model.certificate import Facts, Order, StoredCertificate
+from zlayer.model.units import Timestamp
 from zlayer.plan.certificates import (
     KEEP_UNUSED,
     SKEW,

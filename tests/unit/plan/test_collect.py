@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from zlayer.model.base import Timestamp
 from zlayer.model.instance import ONE_OFF, Instance, State
 from zlayer.model.network import Network
+from zlayer.model.units import Timestamp
 from zlayer.plan.collect import KEEP_ENDED, KEEP_ONE_OFFS, collect
 from zlayer.plan.seen import Seen
 from zlayer.testing.builders import container, deployment, seen, service

@@ -5,12 +5,12 @@ from typing import Any
 import pytest
 
 from zlayer.model import keys
-from zlayer.model.base import Timestamp
 from zlayer.model.certificate import Order, Proof, StoredCertificate
 from zlayer.model.endpoint import Endpoint, Tls
 from zlayer.model.errors import Corrupt
 from zlayer.model.instance import Deployment
 from zlayer.model.secret import Secret
+from zlayer.model.units import Timestamp
 from zlayer.plan.needs import ANY, Policy, certificate_name, is_local, needs, table_certificates
 from zlayer.testing.builders import deployment, service
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from zlayer.model.base import Timestamp
 from zlayer.model.container import Restart
 from zlayer.model.instance import Dependency, Instance, State
+from zlayer.model.units import Timestamp
 from zlayer.plan.backoff import STABLE
 from zlayer.plan.depends import OPEN, gate
 from zlayer.plan.restart import asked_again, describe_end, judge, unwell

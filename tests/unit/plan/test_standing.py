@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from zlayer.model.base import Timestamp
 from zlayer.model.certificate import Order, StoredCertificate
 from zlayer.model.endpoint import Endpoint, Tls
 from zlayer.model.instance import Deployment
+from zlayer.model.units import Timestamp
 from zlayer.plan.standing import WORRIES, Standing, standing
 from zlayer.testing.builders import deployment, service
 

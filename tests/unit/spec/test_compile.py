@@ -9,10 +9,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from zlayer.model import container as c
-from zlayer.model.base import Bytes, Cpu
 from zlayer.model.endpoint import Endpoint
 from zlayer.model.errors import Invalid
 from zlayer.model.instance import Dependency, Service
+from zlayer.model.units import Bytes, Cpu
 from zlayer.spec.compile import compile_deployment
 from zlayer.spec.load import load
 

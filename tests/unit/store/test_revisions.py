@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from zlayer.model import keys
-from zlayer.model.base import Timestamp
 from zlayer.model.instance import Revision
 from zlayer.model.rollout import RevisionNote
+from zlayer.model.units import Timestamp
 from zlayer.plan.history import KEEP, stale
 from zlayer.store.documents import encode
 from zlayer.store.memory import MemoryStore

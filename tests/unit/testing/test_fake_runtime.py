@@ -7,8 +7,8 @@ from pathlib import Path
 import anyio
 import pytest
 
-from zlayer.model.base import Seconds
 from zlayer.model.errors import Failed, Unavailable
+from zlayer.model.units import Seconds
 from zlayer.runtime.contract import CreateRequest, ExecRequest
 from zlayer.testing.fake_machine import Behaviour, FakeMachine
 from zlayer.testing.fake_runtime import FakeRuntime

@@ -22,8 +22,8 @@ from zlayer.api.metrics import certificates, deployments, node, traffic
 from zlayer.api.metrics.exposition import Family, exposition, gauge
 from zlayer.api.process import taken
 from zlayer.api.services import Services
-from zlayer.model.base import Seconds
 from zlayer.model.errors import ZlayerError
+from zlayer.model.units import Seconds
 
 log = structlog.get_logger()
 T = TypeVar("T")

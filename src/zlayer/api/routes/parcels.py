@@ -23,8 +23,8 @@ from zlayer.api.services import Api
 from zlayer.api.streams import NDJSON, Emit, Stream
 from zlayer.image.contract import Progress
 from zlayer.image.parcel_contract import Part
-from zlayer.model.base import Bytes
 from zlayer.model.errors import Deadline, ZlayerError
+from zlayer.model.units import Bytes
 
 router = area(prefix=f"{V1}/images", tag="images")
 BLOBS = f"{V1}/images/blobs"

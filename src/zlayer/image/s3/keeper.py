@@ -14,8 +14,8 @@ from zlayer.image.s3.order import Done, KeepOrder
 from zlayer.image.s3.settings import S3Settings
 from zlayer.image.s3.shelf import Shelf
 from zlayer.image.s3.standing import Standing
-from zlayer.model.base import Bytes, Timestamp
 from zlayer.model.errors import ZlayerError
+from zlayer.model.units import Bytes, Timestamp
 
 log = structlog.get_logger()
 

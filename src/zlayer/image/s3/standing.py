@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from zlayer.model.base import Bytes, Timestamp
+from zlayer.model.units import Bytes, Timestamp
 
 State = Literal["ok", "failing", "untried"]
 

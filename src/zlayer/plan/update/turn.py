@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from zlayer.model.base import Seconds, Timestamp
 from zlayer.model.container import ContainerSpec
 from zlayer.model.instance import DesiredState, Instance
+from zlayer.model.units import Seconds, Timestamp
 from zlayer.plan.actions import Admit, Create, Draft, Wait, Want
 from zlayer.plan.backoff import LIMIT
 from zlayer.plan.depends import gate

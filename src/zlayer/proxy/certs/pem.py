@@ -12,10 +12,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 from cryptography.x509.oid import NameOID
 
-from zlayer.model.base import Timestamp
 from zlayer.model.certificate import Facts, Pair
 from zlayer.model.errors import Invalid
 from zlayer.model.secret import Secret
+from zlayer.model.units import Timestamp
 
 SKEW = 300.0
 """Seconds our clock may be behind that of a CA which dates nothing back."""

@@ -10,7 +10,7 @@ import contextlib
 import os
 from pathlib import Path
 
-from zlayer.model.base import Bytes
+from zlayer.model.units import Bytes
 from zlayer.proxy.haproxy.process import ACCESS, ENGINE
 from zlayer.proxy.haproxy.settings import Settings
 

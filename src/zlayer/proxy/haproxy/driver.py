@@ -10,9 +10,9 @@ from pathlib import Path
 import anyio
 import structlog
 
-from zlayer.model.base import Seconds
 from zlayer.model.errors import Failed, Unavailable, ZlayerError
 from zlayer.model.routes import RouteTable
+from zlayer.model.units import Seconds
 from zlayer.proxy.contract import BackendStats, ProxyProbe
 from zlayer.proxy.haproxy import accesslog, files, master, process, statistics
 from zlayer.proxy.haproxy.binds import somebody

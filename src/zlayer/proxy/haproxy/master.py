@@ -7,8 +7,8 @@ from pathlib import Path
 
 import anyio
 
-from zlayer.model.base import Seconds
 from zlayer.model.errors import Deadline, Failed, Unavailable
+from zlayer.model.units import Seconds
 from zlayer.proxy.haproxy import reading, text
 from zlayer.proxy.haproxy.difference import Command
 from zlayer.proxy.haproxy.process import MASTER, STATS, is_ours, last_words

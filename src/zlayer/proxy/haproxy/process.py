@@ -18,8 +18,8 @@ from pathlib import Path
 
 import anyio
 
-from zlayer.model.base import Bytes, Seconds
 from zlayer.model.errors import Unavailable
+from zlayer.model.units import Bytes, Seconds
 from zlayer.proxy.haproxy.settings import Settings
 from zlayer.proxy.haproxy.text import Process
 

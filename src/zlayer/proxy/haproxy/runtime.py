@@ -10,8 +10,8 @@ from pathlib import Path
 import anyio
 from anyio.abc import ByteStream
 
-from zlayer.model.base import Seconds
 from zlayer.model.errors import Deadline, Unavailable
+from zlayer.model.units import Seconds
 from zlayer.proxy.haproxy.difference import Command
 
 PATIENCE = Seconds(20)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
-from zlayer.model.base import Bytes, Seconds
+from zlayer.model.units import Bytes, Seconds
 
 
 @dataclass(frozen=True, slots=True)

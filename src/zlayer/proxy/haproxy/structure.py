@@ -11,9 +11,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from zlayer.model.base import Seconds
 from zlayer.model.errors import Invalid
 from zlayer.model.routes import USUAL, Backend, Listener, Mode, Route, RouteTable
+from zlayer.model.units import Seconds
 from zlayer.proxy.haproxy.memo import by_identity
 from zlayer.proxy.haproxy.names import token
 

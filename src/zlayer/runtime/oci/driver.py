@@ -12,8 +12,8 @@ from pathlib import Path
 import anyio
 import anyio.to_thread
 
-from zlayer.model.base import Seconds, Timestamp
 from zlayer.model.errors import Corrupt, Failed, Invalid, NotFound, ZlayerError
+from zlayer.model.units import Seconds, Timestamp
 from zlayer.runtime.contract import (
     CreateRequest,
     Doubt,

@@ -10,8 +10,8 @@ import asyncio
 import contextlib
 import time
 
-from zlayer.model.base import Timestamp
 from zlayer.model.errors import NotFound
+from zlayer.model.units import Timestamp
 from zlayer.runtime.contract import Doubt, Exit
 from zlayer.runtime.oci.cgroups.hierarchy import Hierarchies
 from zlayer.runtime.oci.inotify import DELETE, MOVED_FROM, MOVED_TO, Inotify

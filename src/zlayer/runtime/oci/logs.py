@@ -18,7 +18,7 @@ from typing import BinaryIO
 import anyio
 import anyio.lowlevel
 
-from zlayer.model.base import Timestamp
+from zlayer.model.units import Timestamp
 from zlayer.runtime.contract import LogLine, Stream
 from zlayer.runtime.oci.inotify import DELETE, MODIFY, MOVED_FROM, MOVED_TO, Inotify
 from zlayer.runtime.oci.layout import Layout

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import anyio
 
-from zlayer.model.base import Timestamp
 from zlayer.model.errors import Failed
+from zlayer.model.units import Timestamp
 from zlayer.runtime.contract import CreateRequest, Handle
 from zlayer.runtime.oci import conmon, smallfiles
 from zlayer.runtime.oci.cgroups.apart import set_apart

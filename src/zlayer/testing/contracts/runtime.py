@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import anyio
 
-from zlayer.model.base import Seconds
 from zlayer.model.errors import Failed, Invalid, NotFound
+from zlayer.model.units import Seconds
 from zlayer.runtime.contract import ExecRequest, Exit
 from zlayer.testing.contracts import runtime_programs as programs
 from zlayer.testing.contracts.runtime_programs import RuntimeBench

@@ -6,9 +6,9 @@ from typing import Any
 
 from zlayer.api.metrics.certificates import certificates
 from zlayer.api.metrics.exposition import exposition
-from zlayer.model.base import Timestamp
 from zlayer.model.certificate import StoredCertificate
 from zlayer.model.endpoint import Endpoint
+from zlayer.model.units import Timestamp
 from zlayer.store.view import Picture
 from zlayer.testing.builders import deployment, service
 from zlayer.testing.prometheus import parse

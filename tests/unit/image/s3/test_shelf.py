@@ -11,7 +11,7 @@ from zlayer.image.s3.keeper import standing
 from zlayer.image.s3.settings import S3Settings
 from zlayer.image.s3.shelf import Entry, Shelf, Upload
 from zlayer.image.s3.standing import Standing
-from zlayer.model.base import Bytes
+from zlayer.model.units import Bytes
 
 SETTINGS = S3Settings("images", pause=60)
 BIG, SMALL = (Entry("sha256:" + c * 64, size) for c, size in (("a", 1000), ("b", 10)))

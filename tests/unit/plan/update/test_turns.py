@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from zlayer.model.base import Seconds
 from zlayer.model.container import BindMount
 from zlayer.model.endpoint import Endpoint, Step, Update
+from zlayer.model.units import Seconds
 from zlayer.plan.admission import admission
 from zlayer.plan.seen import grouped
 from zlayer.plan.update import canary, look, turn, verdict

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from zlayer.model.base import Seconds
 from zlayer.model.endpoint import Step, Update
 from zlayer.model.instance import Service
+from zlayer.model.units import Seconds
 from zlayer.plan.update.strategy import method
 from zlayer.testing.builders import service
 from zlayer.testing.updates import BROKEN, Rig

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from zlayer.model.base import Bytes
 from zlayer.model.errors import Unavailable
 from zlayer.model.routes import Server
+from zlayer.model.units import Bytes
 from zlayer.proxy.haproxy import accesslog, difference, master, picture, reading, runtime, statistics, worker
 from zlayer.proxy.haproxy.difference import Command
 from zlayer.proxy.haproxy.process import ACCESS

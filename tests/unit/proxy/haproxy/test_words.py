@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zlayer.model.base import Seconds
 from zlayer.model.endpoint import Limits, Timeouts
 from zlayer.model.errors import Invalid
 from zlayer.model.routes import Backend, Listener, Route, RouteTable
+from zlayer.model.units import Seconds
 from zlayer.proxy.haproxy import names, probing, refusals, routing, settings, structure
 from zlayer.proxy.haproxy.structure import Structure, assign, covers, door_of, grown
 

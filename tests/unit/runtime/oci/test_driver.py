@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from zlayer.model.base import Seconds
 from zlayer.model.errors import Corrupt, Invalid, NotFound
+from zlayer.model.units import Seconds
 from zlayer.runtime.contract import CreateRequest, Handle
 from zlayer.runtime.oci.driver import OciRuntime, signal_number
 from zlayer.runtime.oci.layout import Layout, Record, boot_id, write_record

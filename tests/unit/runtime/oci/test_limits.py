@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from zlayer.model.base import Bytes, Cpu
 from zlayer.model.container import Resources, Ulimit
 from zlayer.model.errors import Invalid, Unsupported
+from zlayer.model.units import Bytes, Cpu
 from zlayer.runtime.contract import CreateRequest
 from zlayer.runtime.oci import limits
 from zlayer.runtime.oci.cgroups.hierarchy import Hierarchies

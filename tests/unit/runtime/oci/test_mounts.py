@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from zlayer.model.base import Bytes
 from zlayer.model.errors import Invalid
+from zlayer.model.units import Bytes
 from zlayer.runtime.contract import CreateRequest, MountPoint
 from zlayer.runtime.oci.mounts import mounts_of, target_of
 

@@ -10,8 +10,8 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from zlayer.model.base import Timestamp
 from zlayer.model.errors import Invalid, NotFound
+from zlayer.model.units import Timestamp
 from zlayer.runtime.contract import CreateRequest, Exit, Handle, LogLine
 from zlayer.testing.contracts.runtime import LifecycleContract, RestartContract
 from zlayer.testing.contracts.runtime_programs import Program, answer_to, behaviour_of

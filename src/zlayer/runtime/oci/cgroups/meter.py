@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from zlayer.model.base import Bytes, Timestamp
+from zlayer.model.units import Bytes, Timestamp
 from zlayer.runtime.contract import Stats
 from zlayer.runtime.oci.cgroups.hierarchy import Hierarchies, pairs, text
 
