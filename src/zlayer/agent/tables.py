@@ -6,13 +6,13 @@ answer": a change in one of 200 deployments costs a look at that one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from zlayer.agent.planes import Derived, Parts, Plane, Trouble
 from zlayer.model.addressing import address6, gateway
 from zlayer.model.fabric import Subnet
-from zlayer.model.instance import Deployment, Node
+from zlayer.model.instance import Deployment, Node, Service
 from zlayer.model.network import subnet_of
 from zlayer.model.routes import RouteTable
 from zlayer.model.secret import Secret
@@ -21,10 +21,11 @@ from zlayer.model.zone import Zone
 from zlayer.network.dns.contract import NameServer
 from zlayer.plan.admission import admission, held
 from zlayer.plan.ipam import usable
-from zlayer.plan.kept import Kept
+from zlayer.plan.kept import Kept, PerService
 from zlayer.plan.needs import table_certificates
-from zlayer.plan.routes import ONLY_HERE, Certificates, Piece, pieces, service_pieces, serving, table
-from zlayer.plan.zone import TTL, Door, Names, names, zone
+from zlayer.plan.redrawn import Tables
+from zlayer.plan.routes import ONLY_HERE, Certificates, Piece, pieces, service_pieces, serving
+from zlayer.plan.zone import TTL, Door, Named, Names, joined, service_names, zone
 from zlayer.proxy.contract import Proxy
 from zlayer.store.view import Picture
 
@@ -113,7 +114,8 @@ def routes_plane(
     """`acme_port` and `tls_port` as for `plan.needs.table_certificates`."""
     homes, ready = Homes(node), Serving()
     kept, chosen = Kept[tuple[Piece, ...]](), Kept[tuple[Certificates, tuple[str, ...]]]()
-    services: dict[str, Kept[tuple[Piece, ...]]] = {}
+    services: dict[str, PerService[tuple[Piece, ...]]] = {}
+    tables = Tables()
 
     def derive(picture: Picture) -> Derived[RouteTable]:
         here, groups = homes.of(picture), ready.of(picture)
@@ -128,12 +130,12 @@ def routes_plane(
         parts = []
         for name, one in wanted.items():
             group, home = groups.get(name), here.get(name)
-            mine = services.setdefault(name, Kept())
+            mine = services.setdefault(name, PerService())
             parts.append(kept.get(name, (one, group, home), lambda: _pieces(one, group, home, mine)))  # noqa: B023
         certificates, faults = chosen.get(
             "", (picture.deployments, picture.certificates, picture.orders), lambda: _certificates(picture)
         )
-        made, clashes = table(parts, certificates, revision=picture.revision)
+        made, clashes = tables.of(parts, certificates, revision=picture.revision)
         members = frozenset(server.id for backend in made.backends for server in backend.servers)
         trouble = [Trouble(why, owner) for owner, why in clashes] + [Trouble(fault) for fault in faults]
         return Derived(made, members, trouble=tuple(trouble))
@@ -158,37 +160,36 @@ def _served(routes: RouteTable) -> list[str]:
 
 
 def _pieces(
-    deployment: Deployment, group: Group | None, home: Home | None, kept: Kept[tuple[Piece, ...]]
+    deployment: Deployment, group: Group | None, home: Home | None, kept: PerService[tuple[Piece, ...]]
 ) -> tuple[Piece, ...]:
     """`plan.routes.pieces`, a service at a time: those of which nothing has changed are as they were."""
-    seen = list(group.values()) if group else []
-    listen, admitted = home.listen if home else ONLY_HERE, admission(deployment, seen)
+    group = group or {}
+    listen, admitted = home.listen if home else ONLY_HERE, admission(deployment, list(group.values()))
     if admitted.weights:
-        return pieces(deployment, seen, listen, admitted)
-    ready = serving(seen, admitted.held)
-    kept.only(deployment.services)
-    made: list[Piece] = []
-    for name, service in deployment.services.items():
-        if service.endpoints:
-            replicas = ready.get(name, ())
+        return pieces(deployment, group.values(), listen, admitted)
 
-            def make() -> tuple[Piece, ...]:
-                return service_pieces(f"{deployment.name}/{name}", service, replicas, listen)  # noqa: B023 - at once
+    def make(name: str, service: Service, replicas: Sequence[Seen]) -> tuple[Piece, ...]:
+        ready = serving(replicas, admitted.held).get(name, ())
+        return service_pieces(f"{deployment.name}/{name}", service, ready, listen)
 
-            made += kept.get(name, (service, home, *replicas), make)
-    return tuple(made)
+    made = kept.get(deployment.services, group, (home,), make)
+    return tuple(piece for each in made.values() for piece in each)
 
 
 def names_plane(node: Node, server: NameServer, upstreams: Callable[[], tuple[str, ...]]) -> Plane[Zone]:
     homes, ready, kept = Homes(node), Serving(), Kept[Names]()
+    services: dict[str, PerService[Named]] = {}
 
     def derive(picture: Picture) -> Derived[Zone]:
         here, groups = homes.of(picture), ready.of(picture)
         kept.only(picture.deployments)
+        for gone in services.keys() - picture.deployments.keys():
+            del services[gone]
         known = {}
         for name, one in picture.deployments.items():
             group, home = groups.get(name), here.get(name)
-            known[name] = kept.get(name, (one, group, home), lambda: _names(one, group, home))  # noqa: B023 - at once
+            mine = services.setdefault(name, PerService())
+            known[name] = kept.get(name, (one, group, home), lambda: _names(one, group, home, mine))  # noqa: B023
         doors = {n: Door(home.listen, (*home.subnet.blocks, *home.subnet.blocks6)) for n, home in here.items()}
         return Derived(zone(known, doors, upstreams=upstreams(), revision=picture.revision), ready_ids(groups.values()))
 
@@ -201,6 +202,11 @@ def names_plane(node: Node, server: NameServer, upstreams: Callable[[], tuple[st
     return Plane("names", derive, server.apply, made_of=made_of, concerned=concerned, lasting=TTL)
 
 
-def _names(deployment: Deployment, group: Group | None, home: Home | None) -> Names:
-    seen = list(group.values()) if group else []
-    return names(deployment, seen, lambda four: address6(home.subnet, four) if home else None, held(seen))
+def _names(deployment: Deployment, group: Group | None, home: Home | None, kept: PerService[Named]) -> Names:
+    def six(four: str) -> str | None:
+        return address6(home.subnet, four) if home else None
+
+    def make(name: str, _: Service, replicas: Sequence[Seen]) -> Named:
+        return service_names(name, replicas, six, held(replicas))
+
+    return joined(deployment, kept.get(deployment.services, group or {}, (home,), make).values())

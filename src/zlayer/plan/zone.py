@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from zlayer.model.instance import Deployment
 from zlayer.model.zone import View, Zone
-from zlayer.plan.seen import Seen
+from zlayer.plan.seen import Seen, grouped
 
 DOMAIN = "service.local"
 TTL = 1
@@ -29,18 +29,38 @@ class Names:
     reach: tuple[str, ...] = ()
 
 
+Named = Mapping[str, tuple[str, ...]]
+"""Names, without the domain, each with its addresses."""
+
+
 def names(
     deployment: Deployment, seen: Iterable[Seen], address6: Address6, held: Collection[str] = frozenset()
 ) -> Names:
     """Only ready, wanted replicas are answered, and none that is `held`."""
-    found: dict[str, tuple[str, ...]] = dict.fromkeys(deployment.services, ())
-    ready = [one for one in seen if one.ready and one.live and one.id not in held]
-    for one in sorted(ready, key=lambda one: (one.instance.service, one.instance.slot, one.id)):
-        service, addresses = one.instance.service, _addresses(one, address6)
-        if service in found and addresses:
+    known = grouped(seen)
+    parts = (service_names(name, known.get(name, ()), address6, held) for name in deployment.services)
+    return joined(deployment, parts)
+
+
+def service_names(
+    service: str, replicas: Iterable[Seen], address6: Address6, held: Collection[str] = frozenset()
+) -> Named:
+    """`names` of one service; `replicas` are all its own."""
+    ready = [one for one in replicas if one.ready and one.live and one.id not in held]
+    found: dict[str, tuple[str, ...]] = {service: ()}
+    for one in sorted(ready, key=lambda one: (one.instance.slot, one.id)):
+        if addresses := _addresses(one, address6):
             slot = f"{one.instance.slot}.{service}"
             found[service] += addresses
             found[slot] = found.get(slot, ()) + addresses
+    return found
+
+
+def joined(deployment: Deployment, parts: Iterable[Named]) -> Names:
+    """The names of all its services."""
+    found: dict[str, tuple[str, ...]] = {}
+    for part in parts:
+        found.update(part)
     reach = {name for service in deployment.services.values() for name in service.reach}
     return Names(deployment.name, found, tuple(sorted(reach)))
 

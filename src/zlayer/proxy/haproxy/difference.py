@@ -31,20 +31,22 @@ def difference(have: Picture, want: Picture, pems: Mapping[str, str], cookie_key
     """Commands from `have` to `want`, pictures of one structure. `pems` by file name, of every certificate wanted."""
     state, shown = have.maps.get(STATE, {}), want.maps.get(STATE, {})
     doors = {SHOWS: SHOWS, **{plain(door.name): door.name for door in want.structure.doors}}
-    yield from _certificates(state, shown, pems, doors)
+    if state is not shown:
+        yield from _certificates(state, shown, pems, doors)
     for slot, members in want.servers.items():
         if have.servers.get(slot) is members:
             continue
         yield from _come(slot, have.servers.get(slot, {}), members, cookie_key if _sticky(want, slot) else "")
     for name, lines in want.maps.items():
-        if have.maps.get(name) == lines:
+        if (known := have.maps.get(name)) is lines or known == lines:
             continue
         yield from _entries(name, have.maps.get(name, {}), lines)
     for slot, members in have.servers.items():
         if want.servers.get(slot) is members:
             continue
         yield from _leave(slot, members, want.servers.get(slot, {}))
-    yield from _forgotten(state, shown, doors)
+    if state is not shown:
+        yield from _forgotten(state, shown, doors)
 
 
 def _sticky(picture: Picture, slot: int) -> bool:

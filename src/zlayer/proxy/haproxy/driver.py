@@ -23,6 +23,7 @@ from zlayer.proxy.haproxy.intent import Intent, intend, refused, same
 from zlayer.proxy.haproxy.picture import Picture, server_names, texts, wanted
 from zlayer.proxy.haproxy.probing import probe
 from zlayer.proxy.haproxy.proving import SHOWS
+from zlayer.proxy.haproxy.redrawn import Drawn, redrawn
 from zlayer.proxy.haproxy.settings import Settings
 from zlayer.proxy.haproxy.structure import Structure, assign, grown
 from zlayer.proxy.haproxy.text import tag
@@ -66,6 +67,8 @@ class HaproxyEngine:
         self._wallet = Wallet()
         self._table: RouteTable | None = None
         self._clean = False
+        self._drawn: Drawn | None = None
+        """What the last table was taken for, as far as that holds for others."""
         self._master: int | None = None
         self._child: subprocess.Popen[bytes] | None = None
         self._workers: list[Worker] = []
@@ -84,8 +87,9 @@ class HaproxyEngine:
                 return
             self._clean = False
             self._table = table
-            intent = await self._intend(table)
-            await self._pursue(intent)
+            drawn = self._redraw(table)
+            intent = drawn.intent if drawn is not None else await self._intend(table)
+            await self._pursue(intent, drawn)
             self._clean = not intent.refusals and not intent.faults
         if intent.refusals:
             raise refused(intent)
@@ -145,33 +149,45 @@ class HaproxyEngine:
 
         return await anyio.to_thread.run_sync(intend, table, structure, self._wallet, who)
 
-    async def _pursue(self, intent: Intent) -> None:
+    async def _pursue(self, intent: Intent, drawn: Drawn | None) -> None:
         if not self._workers:
             if intent.doors:
                 await self._start(intent)
             return
         current = self._workers[0]
-        slots = assign(intent.table, current.picture.structure, current.picture.slots)
-        if intent.structural or self._outdated or None in slots.values():
+        drawn = drawn or self._draw(intent, current.picture)
+        if drawn is None or self._outdated:
             await self._reload(intent)
+            return
+        try:
+            await current.begin(drawn.slots)
+            await self._follow(current, drawn)
+        except (Failed, Unavailable) as error:
+            await self._recover(intent, error)
         else:
-            want = self._wanted(intent, current.picture.structure, slots)
-            try:
-                await current.begin(slots)
-                await self._follow(current, intent, want)
-            except (Failed, Unavailable) as error:
-                await self._recover(intent, error)
+            self._drawn = drawn
+
+    def _redraw(self, table: RouteTable) -> Drawn | None:
+        last, self._drawn = self._drawn, None
+        return redrawn(last, table, self._workers[0].picture.structure) if last is not None and self._workers else None
+
+    def _draw(self, intent: Intent, picture: Picture) -> Drawn | None:
+        """None where it takes a reload."""
+        slots = assign(intent.table, picture.structure, picture.slots)
+        if intent.structural or None in slots.values():
+            return None
+        return Drawn(intent, slots, self._wanted(intent, picture.structure, slots))
 
     def _wanted(self, intent: Intent, structure: Structure, slots: Mapping[str, int | None]) -> Picture:
         return wanted(intent.table, structure, slots, {name: digest(pem) for name, pem in intent.pems.items()})
 
-    async def _follow(self, worker: Worker, intent: Intent, want: Picture) -> None:
-        pems = texts(intent.table, intent.pems)
+    async def _follow(self, worker: Worker, drawn: Drawn) -> None:
+        pems = texts(drawn.intent.table, drawn.intent.pems)
         if not worker.sure:
             await worker.read()
         if not self._key:
             self._key = files.cookie_key(self._directory, self._settings)
-        await worker.follow(list(difference(worker.known, want, pems, self._key)), want)
+        await worker.follow(list(difference(worker.known, drawn.want, pems, self._key)), drawn.want)
 
     async def _recover(self, intent: Intent, error: ZlayerError) -> None:
         """The engine is not what we thought: it has gone, or somebody else told it something. Start from its files."""

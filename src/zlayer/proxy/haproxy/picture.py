@@ -21,6 +21,7 @@ STATE = "state.map"
 SLOT, CERTIFICATE, SHOWN = "slot:", "cert:", "shown:"
 """What its keys begin with: a backend's slot, a certificate's digest, a certificate in the list of a door."""
 HTTP2, PROXIED = "..h2", "..px"
+_NOTHING: Mapping[str, str] = {}
 UNKNOWN = -1
 """A limit that an adopted engine does not tell."""
 
@@ -64,12 +65,11 @@ class Picture:
     @property
     def slots(self) -> dict[str, int]:
         """Backend name, as `token` writes it, to slot number."""
-        return _slots(self)
+        return _slots(self.maps.get(STATE, _NOTHING))
 
 
 @by_identity
-def _slots(picture: Picture) -> dict[str, int]:
-    state = picture.maps.get(STATE, {})
+def _slots(state: Mapping[str, str]) -> dict[str, int]:
     return {key.removeprefix(SLOT): int(slot) for key, slot in state.items() if key.startswith(SLOT)}
 
 
