@@ -1,7 +1,8 @@
 """From what is wanted and what is ready to the names each deployment may ask for.
 
-`names` looks at one deployment; `zone` puts views together. A service that is there without a ready replica has its
-name, and no address: clients are told "not now" instead of "no such name".
+`service_names` looks at one service, `joined` puts a deployment's together, and `zone` the views of all. A service
+that is there without a ready replica has its name, and no address: clients are told "not now" instead of "no such
+name".
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from dataclasses import dataclass
 
 from zlayer.model.instance import Deployment
 from zlayer.model.zone import View, Zone
-from zlayer.plan.seen import Seen, grouped
+from zlayer.plan.seen import Seen
 
 DOMAIN = "service.local"
 TTL = 1
@@ -33,19 +34,10 @@ Named = Mapping[str, tuple[str, ...]]
 """Names, without the domain, each with its addresses."""
 
 
-def names(
-    deployment: Deployment, seen: Iterable[Seen], address6: Address6, held: Collection[str] = frozenset()
-) -> Names:
-    """Only ready, wanted replicas are answered, and none that is `held`."""
-    known = grouped(seen)
-    parts = (service_names(name, known.get(name, ()), address6, held) for name in deployment.services)
-    return joined(deployment, parts)
-
-
 def service_names(
     service: str, replicas: Iterable[Seen], address6: Address6, held: Collection[str] = frozenset()
 ) -> Named:
-    """`names` of one service; `replicas` are all its own."""
+    """The names of one service, whose replicas these are. Only ready, wanted ones are answered, and none `held`."""
     ready = [one for one in replicas if one.ready and one.live and one.id not in held]
     found: dict[str, tuple[str, ...]] = {service: ()}
     for one in sorted(ready, key=lambda one: (one.instance.slot, one.id)):

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zlayer.model.instance import Deployment, State
-from zlayer.plan.zone import DOMAIN, TTL, Door, Names, names, zone
+from zlayer.plan.seen import Seen, grouped
+from zlayer.plan.zone import DOMAIN, TTL, Door, Names, joined, service_names, zone
 from zlayer.testing.builders import deployment, service
 
 from .test_routes import replica
@@ -16,8 +17,13 @@ from .test_routes import replica
 HERE = {"shop": Door(("10.64.0.1",), ("10.64.0.0/26",)), "store": Door(("10.64.0.65",))}
 
 
-def of(wanted: Deployment, *replicas: object, held: frozenset[str] = frozenset()) -> Names:
-    return names(wanted, replicas, lambda four: f"fd00::{four.rsplit('.', 1)[1]}", held)  # type: ignore[arg-type]
+def six(four: str) -> str:
+    return f"fd00::{four.rsplit('.', 1)[1]}"
+
+
+def of(wanted: Deployment, *replicas: Seen, held: frozenset[str] = frozenset()) -> Names:
+    groups = grouped(replicas)
+    return joined(wanted, [service_names(name, groups.get(name, ()), six, held) for name in wanted.services])
 
 
 @pytest.mark.parametrize("state", list(State))

@@ -1,4 +1,4 @@
-"""What was worked out of a table serves the next one where only servers have come or gone, which is what mostly happens.
+"""What was worked out of a table serves the next one where only servers have come or gone, as mostly happens.
 
 The rest of it costs several milliseconds for some hundred services, and somebody waits for the server that came.
 """

@@ -22,6 +22,29 @@ def test_the_revision_makes_no_difference() -> None:
     assert zonefile.encode(ZONE) == zonefile.encode(Zone(4, upstreams=ZONE.upstreams, views=ZONE.views))
 
 
+def test_equal_zones_are_equal_bytes_whatever_order_their_names_came_in() -> None:
+    named = {"b.service.local": ("10.0.0.3", "fd00::3"), "a.service.local": (), 'odd"\\é.service.local': ("10.0.0.4",)}
+    one, other = (
+        Zone(views=(View("shop", ("10.0.0.1",), dict(names), ("10.0.0.0/26",)), View("x", ())))
+        for names in (named.items(), reversed(named.items()))
+    )
+    assert zonefile.encode(one) == zonefile.encode(other)
+    assert json.loads(zonefile.encode(one)) == {
+        "domain": "service.local",
+        "ttl": 1,
+        "upstreams": [],
+        "views": [
+            {
+                "network": "shop",
+                "listen": ["10.0.0.1"],
+                "names": {name: list(found) for name, found in named.items()},
+                "clients": ["10.0.0.0/26"],
+            },
+            {"network": "x", "listen": [], "names": {}, "clients": []},
+        ],
+    }
+
+
 def test_what_cannot_be_read_is_an_empty_zone(tmp_path: Path) -> None:
     path = tmp_path / "zone.json"
     assert zonefile.load(path) == Zone()
