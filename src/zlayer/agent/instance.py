@@ -383,8 +383,8 @@ class InstanceLoop:
         if status.released and not status.gone and self._leaves_nothing():
             return "none"
         one_off = self.instance.deployment == ONE_OFF
-        if status.state is State.RUNNING and status.health == "starting" and not one_off:
-            return "none"  # its first check is the news, and mostly a moment away
+        if status.state is State.RUNNING and status.health != "unhealthy" and not one_off:
+            return "none"  # that it is ready is the news, and mostly a moment away
         if status.state in (State.PREPARING, State.CREATED):
             return "soon" if status.reason else "none"
         if not status.state.ended and self.instance.await_attach:

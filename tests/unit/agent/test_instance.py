@@ -12,9 +12,10 @@ from zlayer.agent.instance import InstanceLoop
 from zlayer.agent.perform import all_of, pause
 from zlayer.model import keys
 from zlayer.model.errors import Failed
-from zlayer.model.instance import State
+from zlayer.model.instance import InstanceStatus, State
 from zlayer.model.units import Seconds
 from zlayer.plan.lifecycle import Stage
+from zlayer.store.documents import decoder, read
 from zlayer.testing.builders import container, spec_text
 from zlayer.testing.clock import run
 from zlayer.testing.fake_machine import Behaviour
@@ -62,6 +63,29 @@ def test_a_full_disk_under_the_journal_ends_nothing(tmp_path: Path) -> None:
             await world.settle()
 
     run(story)
+
+
+@pytest.mark.parametrize(("ready_after", "told"), [(0.0, False), (5.0, True)])
+def test_that_it_runs_goes_with_the_news_that_it_is_ready(tmp_path: Path, ready_after: float, *, told: bool) -> None:
+    """A commit is a look at everything by everybody, just when the one that is waited for is about to come."""
+    states: list[State] = []
+
+    async def listen(world: World) -> None:
+        async for batch in world.store.watch(keys.STATUS, 0):
+            states.extend(read(decoder(InstanceStatus), one.item).state for one in batch.changes if one.item)
+
+    async def story() -> None:
+        async with World(tmp_path) as world, anyio.create_task_group() as tasks:
+            world.nodes[0].machine.script = lambda _: Behaviour(ready_after=ready_after)
+            tasks.start_soon(listen, world)
+            check = {"check": {"type": "command", "command": "true"}, "interval": "1s"}
+            await world.wishes.deploy(spec_text(web={"health": check}))
+            await world.settle()
+            tasks.cancel_scope.cancel()
+
+    run(story)
+    assert states[-1] is State.READY
+    assert (State.RUNNING in states) == told
 
 
 def test_wishes_that_flip_quickly_end_in_the_last_one(tmp_path: Path) -> None:
