@@ -4,6 +4,7 @@
                                      certificates, reloads, kill -9 of the daemon (a quarter of an hour on two cores)
     make rig RIG=--quick             the same with less of each, in minutes
     make rig RIG="--only swaps"      one phase, or several with commas between
+    make rig RIG="--only cycles"     200 times up, scaled and down: what is left on the machine counts as lost
     make rig RIG=--peer              docker compose under the same load beside it, for the record
 
 A daemon, registry and images of its own; six kinds of client (a connection per request, keep-alive, a TLS handshake
@@ -30,13 +31,14 @@ import anyio
 import structlog
 
 from compose import compose
+from cycles import cycles
 from diary import Diary, Row, table
 from phases import PHASES
 from stage import QUICK, Measure, Stage, stage
 from swaps import swaps
 
-SWAPS = "swaps"
-NAMES = (*PHASES, SWAPS)
+SWAPS, CYCLES = "swaps", "cycles"
+NAMES = (*PHASES, SWAPS, CYCLES)
 
 
 class Interrupted(Exception):
@@ -74,6 +76,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--quick", action="store_true", help="less of everything: minutes")
     parser.add_argument("--updates", type=int, help="rolling updates of each kind (default 100)")
     parser.add_argument("--swaps", type=int, help="replica swaps (default 1000)")
+    parser.add_argument("--cycles", type=int, help="times up, scaled and down (default 200)")
     parser.add_argument("--only", default="", help=f"phases, of: {', '.join(NAMES)}")
     parser.add_argument("--peer", action="store_true", help="docker compose under the same load, for the record")
     parser.add_argument("--json", type=Path, help="write the report there too")
@@ -83,7 +86,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _measure(given: argparse.Namespace) -> Measure:
     base = QUICK if given.quick else Measure()
-    told = {name: getattr(given, name) for name in ("updates", "swaps") if getattr(given, name) is not None}
+    told = {name: getattr(given, name) for name in ("updates", "swaps", "cycles") if getattr(given, name) is not None}
     return replace(base, **told)
 
 
@@ -93,6 +96,10 @@ def _run(names: Sequence[str], measure: Measure, rows: list[Row]) -> None:
         began = time.monotonic()
         row = anyio.run(swaps, measure, diary)
         _tell(rows, row, SWAPS, row.did, began)
+    if CYCLES in names:
+        began = time.monotonic()
+        row = cycles(measure, diary)
+        _tell(rows, row, CYCLES, row.did, began)
     if found := [name for name in names if name in PHASES]:
         with stage(measure) as on:
             _phases(on, found, rows)

@@ -45,12 +45,13 @@ class Measure:
     reloads: int = 20
     kills: int = 20
     scales: int = 20
+    cycles: int = 200
     recreations: int = 10
     """Of the peer."""
     slow: float = 10.0
 
 
-QUICK = Measure(updates=8, swaps=150, certificates=10, reloads=4, kills=4, scales=6, recreations=3)
+QUICK = Measure(updates=8, swaps=150, certificates=10, reloads=4, kills=4, scales=6, cycles=10, recreations=3)
 
 
 @dataclass(slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from zlayer.testing.leaks import Census, snapshot_machine
 from .conftest import missing
 
 RIG = Path(__file__).parents[2] / "rig"
+FIGURES = re.compile(r"    [a-z ]{20}( +\d+){3}$")
 pytestmark = [
     pytest.mark.root,
     pytest.mark.slow,
@@ -57,6 +59,23 @@ def test_a_short_run_loses_nothing_and_says_so(tmp_path: Path) -> None:
         assert all(
             phases[name]["kinds"][kind]["answered"] for kind in ("new", "keepalive", "tls", "http2", "websocket")
         )
+
+
+def test_cycles_see_what_comes_and_find_nothing_left() -> None:
+    with rig("--only=cycles", "--cycles=2") as process:
+        said, _ = process.communicate(timeout=200)
+    assert process.returncode == 0, said
+    counted = {
+        line[:24].strip(): [int(word) for word in line[24:].split()]
+        for line in said.splitlines()
+        if FIGURES.match(line)
+    }
+    for kind, (before, up, after) in counted.items():
+        assert after == before, kind
+        assert up >= before, kind
+    seen = {kind for kind, (before, up, _) in counted.items() if up > before}
+    assert seen >= {"cgroups", "kernel routes", "links", "mounts", "netns", "nft entries", "nft rules", "processes"}
+    assert seen >= {"proxy certificates", "proxy map entries", "proxy servers", "store keys", "directories"}
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])

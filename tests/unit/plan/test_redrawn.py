@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -24,16 +25,17 @@ ENDS = (
 CERTIFIED = Certificates(pems={"a": Certificate("a", "chain", "key")}, chosen={"shop/s0/https-443": "a"}, acme_port=80)
 Step = tuple[list[tuple[int, int]], bool]
 """Of each service: which endpoint, and how many replicas; and whether there are certificates."""
-services = st.lists(st.tuples(st.integers(0, len(ENDS) - 1), st.integers(0, 2)), min_size=1, max_size=3)
+STEPS = st.lists(st.tuples(st.integers(0, len(ENDS) - 1), st.integers(0, 2)), min_size=1, max_size=3)
 
 
 def parts(step: list[tuple[int, int]]) -> Sequence[Piece]:
-    wanted = deployment(**{f"s{n}": web(ENDS[which]) for n, (which, _) in enumerate(step)})
+    services: dict[str, Any] = {f"s{n}": web(ENDS[which]) for n, (which, _) in enumerate(step)}
+    wanted = deployment(**services)
     ready = [replica(wanted, slot, name=f"s{n}") for n, (_, most) in enumerate(step) for slot in range(1, most + 1)]
     return pieces(wanted, ready, HOME)
 
 
-@given(st.lists(st.tuples(services, st.booleans()), min_size=2, max_size=6))
+@given(st.lists(st.tuples(STEPS, st.booleans()), min_size=2, max_size=6))
 def test_it_is_the_same_as_drawn_anew(steps: list[Step]) -> None:
     tables = Tables()
     for revision, (step, certified) in enumerate(steps):
