@@ -22,14 +22,13 @@ _HINT = "The layer was made wrongly: build it anew."
 
 def apply_to_descriptor(descriptor: int, member: Member) -> None:
     """For a file or directory that is open."""
-    header, time, xattrs, _, _ = member
+    header = member.header
     if header.uid or header.gid:
         os.fchown(descriptor, *_owner(header))
-    if xattrs:
+    if member.xattrs:
         _set_xattrs(descriptor, member, follow=True)
     os.fchmod(descriptor, header.mode)
-    if not -_LATEST <= time <= _LATEST:
-        time = _time(member)
+    time = _time(member)
     os.utime(descriptor, ns=(time, time))
 
 

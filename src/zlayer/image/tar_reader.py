@@ -76,8 +76,7 @@ class Archive:
             padding = -self._left % BLOCK
             if member is not None:
                 yield member
-            if rest := self._left + padding:
-                self._source.skip(rest)
+            self._source.skip(self._left + padding)
             if extended.seen:
                 extended = _Extended()
         if extended.seen:

@@ -28,11 +28,6 @@ class Source:
 
     def block(self) -> bytes | None:
         """The next 512 bytes, or None when the stream ends right here."""
-        end = self._at + BLOCK
-        if end <= self._end:
-            block = bytes(self._buffer[self._at : end])
-            self._at = end
-            return block
         if self._at == self._end and not self._fill():
             return None
         return self.take(BLOCK)

@@ -13,51 +13,52 @@ import os
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from zlayer.model.errors import ZlayerError
 
 if TYPE_CHECKING:
     from zlayer.image.pull_layer import Report
+    from zlayer.image.unpack import Unpack
 
 Json = dict[str, Any]  # Any: a JSON document
 Send = Callable[[Json], None]
 BACKGROUND = 10
 
 
-def work(order: Json, send: Send, prepared: Mapping[str, Any] = MappingProxyType({})) -> None:
-    """Do the order and send its outcome; `prepared` is what `prepare` gave."""
+def work(order: Json, send: Send, unpack: Unpack | None = None) -> None:
+    """Do the order and send its outcome; `unpack` is what `unpackers` gave."""
 
     def report(digest: str, phase: str, done: int, total: int) -> None:
         send({"progress": [digest, phase, done, total]})
 
     try:
-        send({"result": _outcome(order, report, prepared)})
+        send({"result": _outcome(order, report, unpack)})
     except ZlayerError as error:
         send({"error": error.document()})
 
 
-def prepare(order: Json) -> Json:
-    """What must be there before this process has a second thread."""
-    if order["job"] == "pull" and not order["resolve_only"]:
-        from zlayer.image.unpackers import Unpackers, can_start
+def unpackers(order: Json) -> Unpack | None:
+    """Those of a pull, which must be there before this process has a second thread; None where threads must do."""
+    if order["job"] != "pull" or order["resolve_only"]:
+        return None
+    from zlayer.image.unpackers import Unpackers, can_start
 
-        return {"unpack": Unpackers()} if can_start() else {}
-    return {}
+    return Unpackers() if can_start() else None
 
 
-def _outcome(order: Json, report: Report, prepared: Mapping[str, Any]) -> Json:
+def _outcome(order: Json, report: Report, unpack: Unpack | None) -> Json:
     """Each job loads what it needs and no other."""
     match order["job"]:
         case "pull":
             from zlayer.image.pull import pull
             from zlayer.image.pull_order import read_order
+            from zlayer.image.unpack import unpack_here
 
-            return asdict(pull(read_order(order), os.environ, report, **prepared))
+            return asdict(pull(read_order(order), os.environ, report, unpack=unpack or unpack_here))
         case "push":
             from zlayer.image.push import push
             from zlayer.image.push_order import PushOrder
@@ -133,9 +134,9 @@ def main() -> None:
     try:
         if line := sys.stdin.buffer.readline():
             order = json.loads(line)
-            prepared = prepare(order)
+            unpack = unpackers(order)
             threading.Thread(target=end_with, args=(0,), daemon=True).start()
-            work(order, sender(out), prepared)
+            work(order, sender(out), unpack)
             code = 0
     finally:
         # Not the interpreter's exit, which would wait for threads that may hang on a registry.
