@@ -123,23 +123,20 @@ def test_a_download_that_fails_leaves_no_process(unpackers: Unpackers, partial: 
     assert not [pid for pid in below(os.getpid()) if str(target) in targets(pid)]
 
 
-def test_a_process_that_is_killed_is_told(unpackers: Unpackers, partial: Partial, target: Path) -> None:
-    def kill() -> None:
-        victim = max(below(nursery()))
-        os.kill(victim, signal.SIGKILL)
+def test_a_process_that_is_killed_is_told(partial: Partial, target: Path) -> None:
+    unpackers, nursery = started()
 
-    def nursery() -> int:
-        (found,) = [pid for pid in below(os.getpid(), deep=False) if below(pid)]
-        return found
+    def kill() -> None:
+        (victim,) = below(nursery)
+        os.kill(victim, signal.SIGKILL)
 
     with pytest.raises(Failed, match="ended before it was done"):
         unpackers(partial, Arriving(partial, gzip.compress(RAW), kill, at=4_000_000), target, lambda _: None)
+    unpackers.close()
 
 
 def test_without_its_nursery_it_fails_and_does_not_hang(partial: Partial, target: Path) -> None:
-    before = set(below(os.getpid(), deep=False))
-    unpackers = Unpackers()
-    (nursery,) = set(below(os.getpid(), deep=False)) - before
+    unpackers, nursery = started()
     os.kill(nursery, signal.SIGKILL)
     os.waitpid(nursery, 0)
     with pytest.raises(Failed):
@@ -177,6 +174,14 @@ def test_none_outlives_a_pull_that_is_killed(tmp_path: Path) -> None:
             return
         time.sleep(0.01)
     raise AssertionError(f"still there: {children}")
+
+
+def started() -> tuple[Unpackers, int]:
+    """With the process id of its nursery: other tests of this process have children too."""
+    before = set(below(os.getpid(), deep=False))
+    unpackers = Unpackers()
+    (nursery,) = set(below(os.getpid(), deep=False)) - before
+    return unpackers, nursery
 
 
 def below(pid: int, *, deep: bool = True) -> list[int]:
