@@ -91,7 +91,7 @@ def _session(rounds: int, seconds: int, binaries: Path | None, measured: Measure
 
 
 Measured = dict[tuple[str, str], list[Round]]
-"""By load and proxy, in the order of the proxies; ours is the first."""
+"""By load and proxy."""
 
 
 def _measure(proxies: list[Proxy], rounds: int, seconds: int, found: Measured) -> None:
@@ -152,8 +152,8 @@ LOADS: Mapping[str, Callable[[Proxy, int], tuple[int, float]]] = {
 def _show(measured: Measured) -> None:
     of_ours = f"{'of ours':>22}"
     print(f"{'':38}{'CPU us/request':>16}{of_ours}{'requests/s':>12}{of_ours}{'p99 ms':>9}{of_ours}")
-    for (load, name), rounds in measured.items():
-        ours = next(found for (other, _), found in measured.items() if other == load)
+    for (load, name), rounds in sorted(measured.items(), key=lambda found: [*LOADS].index(found[0][0])):
+        ours = measured[load, "ours"]
         row = f"{load:28}{name:10}"
         for key, form in (("cpu", "16.1f"), ("rate", "12.0f"), ("p99", "9.1f")):
             values = [getattr(one, key) for one in rounds]

@@ -39,8 +39,9 @@ def render(picture: Picture, settings: Settings, process: Process, cookie_key: s
     sections += [frontend.render(door, settings) for door in structure.doors]
     sections += [proving.render(structure.doors, "" if process.user else proving.CELL)]
     sections += [_handover(door.name, process) for door in structure.doors if door.web]
+    timed = any(door.timed for door in structure.doors)
     sections += [
-        _backend(number, shape, picture.servers.get(number, {}), cookie_key)
+        _backend(number, shape, picture.servers.get(number, {}), cookie_key, timed=timed)
         for number, shape in enumerate(structure.slots)
     ]
     return "\n".join(sections)
@@ -117,7 +118,7 @@ def _handover(door: str, process: Process) -> str:
     return _section(f"backend {name}", lines)
 
 
-def _backend(number: int, shape: Shape, members: Mapping[str, Member], cookie_key: str) -> str:
+def _backend(number: int, shape: Shape, members: Mapping[str, Member], cookie_key: str, *, timed: bool) -> str:
     balance = "leastconn" if shape.balance == "least_connections" else "roundrobin"
     lines = [f"id {1000 + number}", f"mode {shape.mode}"]
     if shape.mode == "tcp":
@@ -125,7 +126,7 @@ def _backend(number: int, shape: Shape, members: Mapping[str, Member], cookie_ke
         lines += [f"timeout server {shape.idle}ms"]
     else:
         lines += [f"balance {balance}", "timeout tunnel 1h"]
-        for kind, name in (("server", "response"), ("tunnel", "tunnel")):
+        for kind, name in (("server", "response"), ("tunnel", "tunnel")) if timed else ():
             lines += [f"http-request set-timeout {kind} var(txn.{name}) if {{ var(txn.{name}) -m len gt 0 }}"]
         if shape.sticky:
             lines += ["cookie zlayer insert indirect nocache dynamic httponly attr SameSite=Lax"]
