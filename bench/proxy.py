@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import math
 import os
+import random
 import re
 import shutil
 import socket
@@ -95,10 +96,10 @@ Measured = dict[tuple[str, str], list[Round]]
 
 
 def _measure(proxies: list[Proxy], rounds: int, seconds: int, found: Measured) -> None:
+    order = random.Random(len(found))  # whoever follows a peer pays for what that one leaves undone
     for load in LOADS:
         for turn in range(rounds + 1):
-            start = turn % len(proxies)  # whoever follows a peer pays for what that one leaves undone
-            for proxy in proxies[start:] + proxies[:start]:
+            for proxy in order.sample(proxies, len(proxies)):
                 one = _round(proxy, LOADS[load], seconds)
                 if turn:  # the first warms up
                     found.setdefault((load, proxy.name), []).append(one)

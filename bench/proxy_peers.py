@@ -1,7 +1,7 @@
 """Configurations of the proxies beside ours in `bench/proxy.py`: what a person would write for the same features.
 
-HAProxy's has our five checks of malformed and smuggled requests too (`zlayer.proxy.haproxy.frontend`): they are 5 % of the
-instructions it runs for a request. Traefik and Caddy make their own.
+HAProxy's has our five checks of malformed and smuggled requests too (`zlayer.proxy.haproxy.frontend`): they are 5 % of
+the instructions it runs for a request. Traefik and Caddy make their own.
 """
 
 ORIGIN = """

@@ -5,7 +5,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 ENGINES="crun runc conmon haproxy libnftables1 nftables iproute2 ca-certificates"
-TESTING="docker-registry busybox-static mmdebstrap skopeo umoci buildah podman pebble fuse-overlayfs python3-swift"
+TESTING="docker-registry busybox-static mmdebstrap skopeo umoci buildah podman pebble fuse-overlayfs erofs-utils python3-swift"
 
 missing() {
     for package in $ENGINES $TESTING; do

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -22,6 +21,7 @@ from zlayer.image.rootfs import DRIVERS, Choice, choose
 from zlayer.image.trees import remove_tree
 from zlayer.model.units import Bytes, Timestamp
 from zlayer.testing.contracts.rootfs import RootfsContract
+from zlayer.testing.imagery_drivers import lacking
 from zlayer.testing.imagery_tar import Tar
 
 pytestmark = [
@@ -29,7 +29,6 @@ pytestmark = [
     pytest.mark.root,
     pytest.mark.skipif(os.geteuid() != 0, reason="needs root: it mounts"),
 ]
-FUSE = Path("/dev/fuse").exists() and shutil.which("fuse-overlayfs") is not None
 
 
 class Bench:
@@ -54,7 +53,7 @@ class Bench:
         temporary = self._layers.begin()
         unpacked = extract_layer(io.BytesIO(raw), temporary)
         diff_id = f"sha256:{hashlib.sha256(raw).hexdigest()}"
-        self._layers.commit(temporary, diff_id, unpacked.implied)
+        self._layers.commit(temporary, diff_id, unpacked.marks)
         return diff_id
 
 
@@ -80,14 +79,21 @@ class TestCopy(RootfsContract):
         return make("copy")
 
 
-@pytest.mark.skipif(not FUSE, reason="no /dev/fuse, or no fuse-overlayfs")
+@pytest.mark.skipif(bool(lacking("fuse-overlayfs")), reason=lacking("fuse-overlayfs") or "it is there")
 class TestFuseOverlay(RootfsContract):
     @pytest.fixture
     def bench(self, make: Callable[[str], Bench]) -> Bench:
         return make("fuse-overlayfs")
 
 
-@pytest.mark.parametrize("wanted", [driver for driver in DRIVERS if FUSE or driver != "fuse-overlayfs"])
+@pytest.mark.skipif(bool(lacking("erofs")), reason=lacking("erofs") or "it is there")
+class TestErofs(RootfsContract):
+    @pytest.fixture
+    def bench(self, make: Callable[[str], Bench]) -> Bench:
+        return make("erofs")
+
+
+@pytest.mark.parametrize("wanted", [driver for driver in DRIVERS if not lacking(driver)])
 def test_the_trial_leaves_nothing(tmp_path: Path, wanted: str) -> None:
     choice = choose(tmp_path, wanted)
     assert wanted in ("auto", choice.driver)

@@ -1,9 +1,8 @@
-"""The snapshots suite over the fake and, as root, over overlayfs, fuse-overlayfs and copies."""
+"""The snapshots suite over the fake and, as root, over overlayfs, fuse-overlayfs, copies and erofs."""
 
 from __future__ import annotations
 
 import hashlib
-import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
@@ -13,6 +12,7 @@ import pytest
 
 from zlayer.image.contract import Image, ImageConfig, Snapshots
 from zlayer.image.copied import CopySnapshots
+from zlayer.image.erofs import ErofsSnapshots
 from zlayer.image.fused import FuseOverlaySnapshots
 from zlayer.image.layers import LayerStore
 from zlayer.image.mountapi import unmount
@@ -21,6 +21,7 @@ from zlayer.image.trees import remove_tree
 from zlayer.model.units import Bytes, Timestamp
 from zlayer.testing.contracts.snapshots import LAYERS, SnapshotsContract
 from zlayer.testing.fake_snapshots import FakeSnapshots
+from zlayer.testing.imagery_drivers import lacking
 
 pytestmark = pytest.mark.anyio
 
@@ -97,10 +98,16 @@ class TestCopySnapshots(SnapshotsContract):
 
 
 @pytest.mark.root
-@pytest.mark.skipif(
-    not (Path("/dev/fuse").exists() and shutil.which("fuse-overlayfs")), reason="no /dev/fuse, or no fuse-overlayfs"
-)
+@pytest.mark.skipif(bool(lacking("fuse-overlayfs")), reason=lacking("fuse-overlayfs") or "it is there")
 class TestFuseOverlaySnapshots(SnapshotsContract):
     @pytest.fixture
     def bench(self, root: Path) -> Bench:
         return Bench(FuseOverlaySnapshots(_filled(root), root / "containers"), root)
+
+
+@pytest.mark.root
+@pytest.mark.skipif(bool(lacking("erofs")), reason=lacking("erofs") or "it is there")
+class TestErofsSnapshots(SnapshotsContract):
+    @pytest.fixture
+    def bench(self, root: Path) -> Bench:
+        return Bench(ErofsSnapshots(_filled(root), root / "containers"), root)

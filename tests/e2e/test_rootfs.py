@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
+from zlayer.testing.imagery_drivers import lacking
 from zlayer.testing.site import CONFIG, Site, deployment, service
 
 from .conftest import missing
@@ -16,12 +15,12 @@ from .test_traffic import STAY
 pytestmark = [pytest.mark.root, pytest.mark.timeout(180)]
 
 
-@pytest.fixture(params=["copy", "fuse-overlayfs"])
+@pytest.fixture(params=["copy", "fuse-overlayfs", "erofs"])
 def apart(request: pytest.FixtureRequest) -> Iterator[Site]:
     if reason := missing():
         pytest.skip(reason)
-    if request.param == "fuse-overlayfs" and not (Path("/dev/fuse").exists() and shutil.which("fuse-overlayfs")):
-        pytest.skip("no /dev/fuse, or fuse-overlayfs is not installed")
+    if reason := lacking(request.param):
+        pytest.skip(reason)
     with Site(f'{CONFIG}rootfs = "{request.param}"\n') as site:
         site.start()
         yield site

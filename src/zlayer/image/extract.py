@@ -11,6 +11,7 @@ from pathlib import Path
 from zlayer.image import tar_header as tar
 from zlayer.image.extract_meta import apply_to_descriptor, apply_to_name
 from zlayer.image.extract_paths import WHITEOUT, Directories, clean_path, is_directory, is_opaque, is_whiteout
+from zlayer.image.marks import NONE, Marks
 from zlayer.image.tar_reader import Archive, Limits, Member, shown
 from zlayer.image.tar_source import Stream
 from zlayer.image.trees import remove_at
@@ -24,14 +25,11 @@ _REFUSED = (errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR, errno.EISDIR, errno.
 
 @dataclass(frozen=True, slots=True)
 class LayerResult:
-    """`entries`: files, links, directories and whiteouts in the archive. `size`: bytes of file content.
-
-    `implied`: directories that are there because of what lies in them, and that no entry describes.
-    """
+    """`entries`: files, links, directories and whiteouts in the archive. `size`: bytes of file content."""
 
     entries: int
     size: int
-    implied: tuple[bytes, ...] = ()
+    marks: Marks = NONE
 
 
 def extract_layer(stream: Stream, target: Path, *, limits: Limits | None = None, devices: bool = True) -> LayerResult:
@@ -56,6 +54,7 @@ class _Unpacker:
         self._devices = devices
         self._whiteouts: list[bytes] = []
         self._implied: list[bytes] = []
+        self._deleting: set[bytes] = set()
 
     def run(self) -> LayerResult:
         entries = 0
@@ -63,13 +62,13 @@ class _Unpacker:
             for member in self._archive.members():
                 entries += 1
                 self._place(member)
-            for path in self._whiteouts if self._directories.hiding else ():
-                self._drop_idle(path)
+            for path in self._whiteouts:
+                self._look_again(path)
             for path, described in self._directories.made.items():
                 self._finish_directory(path, described)
         finally:
             self._directories.close()
-        return LayerResult(entries, self._archive.size, tuple(self._implied))
+        return LayerResult(entries, self._archive.size, Marks(frozenset(self._implied), frozenset(self._deleting)))
 
     def _place(self, member: Member) -> None:
         try:
@@ -201,21 +200,25 @@ class _Unpacker:
                 self._directories.hide(b"/".join([*parents, hidden]))
         return True
 
-    def _drop_idle(self, path: bytes) -> None:
-        """Delete a whiteout below an opaque directory: it hides nothing more, and where overlayfs has only one layer
-        to show, it lists whiteouts as names that nobody can open."""
+    def _look_again(self, path: bytes) -> None:
+        """Note where a whiteout lies; delete one below an opaque directory, as it hides nothing more."""
         *parents, name = path.split(b"/")
         try:
-            above = [
-                self._directories.open(b"/".join(parents[:count]), make=False) for count in range(len(parents) + 1)
-            ]
-            if any(map(is_opaque, above)) and is_whiteout(above[-1], name):
-                os.unlink(name, dir_fd=above[-1])
+            parent = self._directories.open(b"/".join(parents), make=False)
+            if is_whiteout(parent, name):
+                if self._directories.hiding and self._is_hidden(parents):
+                    os.unlink(name, dir_fd=parent)
+                else:
+                    self._deleting.add(b"/".join(parents))
             self._directories.trim()
         except (FileNotFoundError, Corrupt):
             return  # replaced by a later member
         except OSError as error:
             raise _translated(error, None) from error
+
+    def _is_hidden(self, parents: list[bytes]) -> bool:
+        above = (self._directories.open(b"/".join(parents[:count]), make=False) for count in range(len(parents) + 1))
+        return any(map(is_opaque, above))
 
     def _finish_directory(self, path: bytes, described: Member | None) -> None:
         """Metadata goes on when nothing more is made inside: a setgid directory would pass its group on."""

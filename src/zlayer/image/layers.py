@@ -7,13 +7,14 @@ import json
 import os
 import re
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from zlayer.image import layer_seal
 from zlayer.image.blobs import alive
+from zlayer.image.marks import NONE, Marks
 from zlayer.image.mountapi import syncfs
 from zlayer.image.trees import remove_tree
 from zlayer.model.errors import Exhausted, Failed, Invalid
@@ -51,13 +52,12 @@ class LayerStore:
             return "it is missing"
         return layer_seal.fault(self._home(diff_id) / SEAL, self.path(diff_id))
 
-    def implied(self, diff_id: str) -> frozenset[bytes]:
+    def marks(self, diff_id: str) -> Marks:
         """What `commit` was told; of a layer that is not here, or from before that was asked, none."""
         try:
-            known = json.loads((self._home(diff_id) / SEAL).read_bytes()).get("implied", [])
-        except (OSError, ValueError, AttributeError):
-            return frozenset()
-        return frozenset(os.fsencode(path) for path in known)
+            return Marks.read(json.loads((self._home(diff_id) / SEAL).read_bytes()))
+        except (OSError, ValueError, AttributeError, TypeError):
+            return NONE
 
     def begin(self) -> Path:
         """A fresh, empty directory to extract into: end it with `commit` or `discard`."""
@@ -67,20 +67,18 @@ class LayerStore:
         self,
         temporary: Path,
         diff_id: str,
-        implied: Sequence[bytes] = (),
+        marks: Marks = NONE,
         seal: Mapping[str, Any] | None = None,  # Any: a JSON document
     ) -> Path:
         """Make `temporary` the layer `diff_id`, durably, with its seal. Theirs stays if someone was first.
 
-        `implied`: directories that no entry of its archive describes. `seal`: that of the tree, if it has been taken.
+        `marks`: what its archive says besides. `seal`: that of the tree, if it has been taken.
         """
         home = self._home(diff_id)
         final = home / "diff"
         note = self.root / f".tmp-{os.getpid()}-{secrets.token_hex(6)}"
         try:
-            sealed = json.dumps(
-                {**(seal or layer_seal.seal(temporary)), "implied": list(map(os.fsdecode, implied))}
-            ).encode()
+            sealed = json.dumps({**(seal or layer_seal.seal(temporary)), **marks.document()}).encode()
             for turn in range(16):
                 try:
                     if not final.is_dir():

@@ -123,7 +123,7 @@ class _LayerJob:
                     f"layer {self._blob.digest} unpacks to {unpacked.diff_id}, its image says {self._diff_id}",
                     hint="push the image again",
                 )
-            self._shop.layers.commit(temporary, self._diff_id, unpacked.implied, unpacked.seal)
+            self._shop.layers.commit(temporary, self._diff_id, unpacked.marks, unpacked.seal)
             self._commit()
         except Corrupt:
             self._shop.layers.discard(temporary)

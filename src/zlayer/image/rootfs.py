@@ -10,8 +10,9 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from zlayer.image.contract import Snapshots
+from zlayer.image.contract import Mounted, Snapshots
 from zlayer.image.copied import CopySnapshots
+from zlayer.image.erofs import FILE, ErofsSnapshots, mount_packed, pack
 from zlayer.image.fused import FuseOverlaySnapshots, mount_fuse
 from zlayer.image.layers import LayerStore
 from zlayer.image.mountapi import unmount
@@ -20,11 +21,12 @@ from zlayer.image.snapshots import OverlaySnapshots
 from zlayer.image.trees import remove_tree
 from zlayer.model.errors import Exhausted, Unavailable
 
-DRIVERS = ("auto", "overlay", "fuse-overlayfs", "copy")
+DRIVERS = ("auto", "overlay", "fuse-overlayfs", "copy", "erofs")
 _MAKE: Mapping[str, Callable[[LayerStore, Path], Snapshots]] = {
     "overlay": OverlaySnapshots,
     "fuse-overlayfs": FuseOverlaySnapshots,
     "copy": CopySnapshots,
+    "erofs": ErofsSnapshots,
 }
 
 
@@ -41,14 +43,15 @@ class Choice:
 
 def choose(directory: Path, wanted: str = "auto") -> Choice:
     """The first of overlay, fuse-overlayfs and copy that works on `directory`'s file system; `wanted` alone if named.
+    Erofs is taken only when it is named.
 
     Mounts, writes, renames a directory and deletes in a directory of its own that is gone afterwards. On a full disk,
     which says nothing about a driver, it is the first: a daemon must not copy whole trees for having started there.
     `Unavailable` when the named one does not work.
     """
     refused: list[str] = []
-    for driver, mount in (("overlay", _mount_overlay), ("fuse-overlayfs", _mount_fuse)):
-        if wanted not in ("auto", driver):
+    for driver, mount in _TRIED.items():
+        if wanted != driver and (wanted != "auto" or driver == "erofs"):
             continue
         try:
             why = _try(directory, mount)
@@ -111,3 +114,13 @@ def _mount_fuse(lowers: list[Path], upper: Path, work: Path, target: Path) -> No
     if not Path("/dev/fuse").exists():
         raise FileNotFoundError(2, "there is no /dev/fuse")
     mount_fuse(lowers, upper, work, target)
+
+
+def _mount_erofs(lowers: list[Path], upper: Path, work: Path, target: Path) -> None:
+    [lower] = lowers
+    file = work.with_name(FILE)
+    pack(lower, file)
+    mount_packed(file, work.with_name("view"), Mounted("zlayer-trial", target, upper), work)
+
+
+_TRIED: Mapping[str, Mount] = {"overlay": _mount_overlay, "fuse-overlayfs": _mount_fuse, "erofs": _mount_erofs}

@@ -14,7 +14,7 @@ import anyio
 import anyio.to_thread
 
 from zlayer.image.contract import Image, Mounted
-from zlayer.image.implied import borrowed, level
+from zlayer.image.implied import borrowed, haunted, level
 from zlayer.image.layers import LayerStore
 from zlayer.image.mountapi import MountError, unmount
 from zlayer.image.overlay import Stack, mount_overlay
@@ -84,7 +84,8 @@ class OverlaySnapshots:
         """Once in a container's life, before it runs: what it does to these directories later is its own."""
         layers = tuple(image.layers)
         if layers not in self._borrowed:
-            self._borrowed[layers] = list(borrowed([(self._layers.path(o), self._layers.implied(o)) for o in layers]))
+            stack = [(self._layers.path(one), self._layers.marks(one)) for one in layers]
+            self._borrowed[layers] = [*haunted(stack), *borrowed(stack)]
         done = mounted.rootfs.with_name(LEVELLED)
         if self._borrowed[layers] and not done.exists():
             level(self._borrowed[layers], mounted.rootfs)

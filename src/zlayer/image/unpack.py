@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from zlayer.image.marks import Marks
+
 if TYPE_CHECKING:
     from zlayer.image.blobs import Partial
     from zlayer.image.inflate import Bytestream
@@ -19,11 +21,11 @@ Json = dict[str, Any]  # Any: a JSON document
 
 @dataclass(frozen=True, slots=True)
 class Unpacked:
-    """`diff_id` of the whole uncompressed archive; `seal` and `implied` as `LayerStore.commit` takes them."""
+    """`diff_id` of the whole uncompressed archive; `seal` and `marks` as `LayerStore.commit` takes them."""
 
     diff_id: str
     seal: Json
-    implied: tuple[bytes, ...]
+    marks: Marks
 
 
 class Arriving(Protocol):
@@ -63,7 +65,7 @@ def unpacked(stream: Bytestream, target: Path) -> Unpacked:
     rest = memoryview(bytearray(64 * 1024))
     while stream.readinto(rest):
         pass
-    return Unpacked(inflated.diff_id, seal(target), result.implied)
+    return Unpacked(inflated.diff_id, seal(target), result.marks)
 
 
 class _Whole:

@@ -26,6 +26,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from zlayer.image.marks import Marks
 from zlayer.image.unpack import Arriving, Unpacked, unpacked
 from zlayer.model.errors import Failed, ZlayerError, from_document
 
@@ -135,7 +136,7 @@ class _Job:
         answer: dict[str, Any] = json.loads(said)
         if "error" in answer:
             raise from_document(answer["error"])
-        return Unpacked(answer["diff_id"], answer["seal"], tuple(map(os.fsencode, answer["implied"])))
+        return Unpacked(answer["diff_id"], answer["seal"], Marks.read(answer["marks"]))
 
     def end(self) -> None:
         """When this returns the process is gone, and writes nothing any more."""
@@ -203,7 +204,7 @@ def _serve(target: str, descriptor: int, control_fd: int, nursery: int) -> None:
     socket.send_fds(control, [b"P"], [own])
     try:
         done = unpacked(_Growing(descriptor, control), Path(target))
-        answer = {"diff_id": done.diff_id, "seal": done.seal, "implied": list(map(os.fsdecode, done.implied))}
+        answer = {"diff_id": done.diff_id, "seal": done.seal, "marks": done.marks.document()}
     except ZlayerError as error:
         answer = {"error": error.document()}
     control.sendall(json.dumps(answer).encode() + b"\n")

@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from zlayer.image.extract import LayerResult, extract_layer
+from zlayer.image.marks import Marks
 from zlayer.image.tar_reader import Limits
 from zlayer.image.trees import remove_tree
 from zlayer.model.errors import BY_CODE, Denied, Exhausted, ZlayerError
@@ -209,7 +210,7 @@ def test_missing_parents_are_made_plain(ground: Ground) -> None:
 
 def test_what_no_entry_describes_is_told(ground: Ground) -> None:
     tar = Tar().file("a/b/c", b"x").directory("a").file("d/e").file("d", b"a file now").file("./g/h")
-    assert sorted(ground.extract(tar).implied) == [b"a/b", b"g"]
+    assert sorted(ground.extract(tar).marks.implied) == [b"a/b", b"g"]
 
 
 def test_absolute_names_are_below_the_root(ground: Ground) -> None:
@@ -223,8 +224,8 @@ def test_many_directories_do_not_exhaust_the_files(ground: Ground) -> None:
     for number in range(1500):
         tar.file(f"d{number}/e/f", b"x")
     result = ground.extract(tar)
-    assert replace(result, implied=()) == LayerResult(1500, 1500)
-    assert len(result.implied) == 3000
+    assert replace(result, marks=Marks()) == LayerResult(1500, 1500)
+    assert len(result.marks.implied) == 3000
     assert len(list(ground.target.glob("d*/e/f"))) == 1500
 
 

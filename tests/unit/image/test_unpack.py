@@ -38,7 +38,7 @@ def test_a_download_is_read_to_its_end(tmp_path: Path) -> None:
         done = unpack_here(partial, arriving, target, lambda _: None)
     assert arriving.left == 0
     assert done.diff_id == f"sha256:{hashlib.sha256(RAW).hexdigest()}"
-    assert done.implied == (b"deep",)
+    assert done.marks.implied == {b"deep"}
     assert done.seal == seal(target)
     assert (target / "deep/file").read_bytes() == b"content"
 

@@ -78,7 +78,7 @@ def test_the_outcome_is_that_of_this_process(
     body = pack(RAW)
     done = unpackers(partial, Arriving(partial, body), target, lambda _: None)
     wanted = here(body, tmp_path)
-    assert (done.diff_id, done.implied) == (wanted.diff_id, wanted.implied)
+    assert (done.diff_id, done.marks) == (wanted.diff_id, wanted.marks)
     assert done.seal["entries"] == wanted.seal["entries"] == 4
     assert (target / "deep/a").read_bytes() == NOISE
     assert (target / "d/\udcff").read_bytes() == b"name"

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import shutil
 import stat
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
+
+import pytest
 
 from zlayer.image.contract import Image, Snapshots
 from zlayer.testing.imagery_tar import Tar
@@ -64,6 +67,25 @@ class RootfsContract:
         rootfs = await self._mount(bench, below, Tar().directory("d", uid=7).opaque("d").file("d/new"))
         assert [path.name for path in (rootfs / "d").iterdir()] == ["new"]
         assert (rootfs / "d").stat().st_uid == 7
+        await self._discard(bench)
+
+    @pytest.mark.parametrize("base", [[], [Tar().file("other")], [Tar().file("d", b"no directory")]])
+    async def test_a_whiteout_of_nothing_is_not_seen(self, bench: RootfsBench, base: list[Tar]) -> None:
+        """Of a name that no lower layer has, in a directory that none of them has."""
+        layer = Tar().directory("d", mode=0o750, uid=7, mtime=1_600_000_000).whiteout("d/ghost").file("d/stays")
+        layer = layer.whiteout("d/bare/ghost").whiteout("d/both").file("d/both", b"wins").whiteout("ghost").opaque("o")
+        rootfs = await self._mount(bench, *base, layer, Tar().file("above"))
+        assert sorted(path.name for path in rootfs.iterdir() if path.name not in {"above", "other"}) == ["d", "o"]
+        assert sorted(path.name for path in (rootfs / "d").iterdir()) == ["bare", "both", "stays"]
+        assert (rootfs / "d/both").read_bytes() == b"wins"
+        assert [*(rootfs / "d/bare").iterdir(), *(rootfs / "o").iterdir()] == []
+        shown = (rootfs / "d").stat()
+        assert (stat.S_IMODE(shown.st_mode), shown.st_uid, shown.st_mtime) == (0o750, 7, 1_600_000_000)
+        (rootfs / "d/ghost").mkdir()
+        assert list((rootfs / "d/ghost").iterdir()) == []
+        (rootfs / "d/bare").rmdir()
+        shutil.rmtree(rootfs / "d")
+        assert not (rootfs / "d").exists()
         await self._discard(bench)
 
     async def test_metadata_is_kept(self, bench: RootfsBench) -> None:

@@ -1,0 +1,149 @@
+"""Container root file systems on one read-only image file for each set of layers (EROFS), under overlayfs.
+
+Linux 6.12 and later mount such a file without a block device. The layers are merged by overlayfs once, and packed as
+they are then seen by `mkfs.erofs`; a container of 128 layers has one to look through.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import shutil
+import subprocess
+import threading
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+from zlayer.image.contract import Image, Mounted
+from zlayer.image.layers import LayerStore
+from zlayer.image.mountapi import FsContext, MountError, unmount
+from zlayer.image.overlay import Stack, mount_overlay
+from zlayer.image.snapshots import OverlaySnapshots, missing_layer
+from zlayer.image.trees import remove_tree
+from zlayer.model.errors import Unavailable
+
+PROGRAM = "mkfs.erofs"
+FILE = "image.erofs"
+_TRIES = 3
+_NEARLY_FULL = 256 << 10
+"""Bytes: what it writes at once."""
+
+
+class ErofsSnapshots(OverlaySnapshots):
+    """Implements `Snapshots` with the directories of `OverlaySnapshots`; the same upper works under either.
+
+    The image file lies in the layer store under a name made of the layers', so it is counted on disk and collected as
+    content of no image. A mounted one that is collected is there until its last container's mount goes.
+    """
+
+    def __init__(self, layers: LayerStore, containers: Path) -> None:
+        super().__init__(layers, containers)
+        self._packing = threading.Lock()
+
+    def _assemble(self, image: Image, mounted: Mounted, work: Path) -> None:
+        if not image.layers:
+            super()._assemble(image, mounted, work)
+            return
+        for path in (mounted.upper, work, mounted.rootfs):
+            path.mkdir(parents=True, exist_ok=True)
+        mounted.upper.chmod(0o755)
+        for _ in range(_TRIES):
+            file = self._packed(image, work.with_name("build"))
+            try:
+                mount_packed(file, work.with_name("lower"), mounted, work)
+            except FileNotFoundError:  # the collection took the file before it was mounted
+                continue
+            return
+        raise Unavailable(f"{image.reference} is collected as fast as it is packed", hint="Try again.")
+
+    def _level(self, image: Image, mounted: Mounted) -> None:
+        """It was done before the layers were packed."""
+
+    def _packed(self, image: Image, build: Path) -> Path:
+        name = packed_name(image.layers)
+        with self._packing:  # replicas start at once, and need one file
+            if not self._layers.has(name):
+                self._pack(image, name, build)
+        return self._layers.path(name) / FILE
+
+    def _pack(self, image: Image, name: str, build: Path) -> None:
+        for diff_id in image.layers:
+            if not self._layers.has(diff_id):
+                raise missing_layer(image, diff_id)
+        _take_down(build)
+        merged = Mounted(build.parent.name, build / "rootfs", build / "upper")
+        temporary = self._layers.begin()
+        try:
+            super()._assemble(image, merged, build / "work")
+            super()._level(image, merged)
+            pack(merged.rootfs, temporary / FILE)
+            self._layers.commit(temporary, name)
+        finally:
+            _take_down(build)
+            self._layers.discard(temporary)
+
+    def _unmount(self, directory: Path, *, discard: bool) -> None:
+        _take_down(directory / "build")
+        _take_down(directory / "lower", directory / "lower")
+        super()._unmount(directory, discard=discard)
+
+
+def packed_name(layers: Sequence[str]) -> str:
+    """Of the file made of these layers, base first; shaped like a diff id and never one."""
+    return "sha256:" + hashlib.sha256("\n".join(["erofs", *layers]).encode()).hexdigest()
+
+
+def pack(tree: Path, file: Path) -> None:
+    """Write `tree` into a new image file. `MountError` with the program's words, OSError (ENOSPC) for a full disk."""
+    program = shutil.which(PROGRAM)
+    if program is None:
+        raise MountError(errno.ENOENT, f"{PROGRAM} is not installed (apt-get install erofs-utils)")
+    # Files in chunks keep their holes. Times and big ids need the larger inodes; the usual ones have the time of now.
+    argv = [program, "--quiet", "--preserve-mtime", "--chunksize=65536", "-E", "force-inode-extended"]
+    done = subprocess.run([*argv, str(file), str(tree)], stdin=subprocess.DEVNULL, capture_output=True, check=False)
+    if done.returncode:
+        said = (done.stderr or done.stdout).decode(errors="replace").strip()[-500:]
+        left = os.statvfs(file.parent)
+        if left.f_bavail * left.f_frsize < _NEARLY_FULL:  # the program itself says input/output error then
+            raise OSError(errno.ENOSPC, f"{os.strerror(errno.ENOSPC)}, which {PROGRAM} needs")
+        raise MountError(errno.EIO, f"{PROGRAM}: {said or f'exit code {done.returncode}'}")
+
+
+def mount_packed(file: Path, view: Path, mounted: Mounted, work: Path) -> None:
+    """Mount the image file below `mounted.upper`. `view` is an empty directory's path, free again when this returns:
+    overlayfs keeps a mount of its own of what it shows."""
+    view.mkdir(exist_ok=True)
+    with ExitStack() as stack:
+        stack.callback(_take_down, view, view)
+        image = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        stack.callback(os.close, image)
+        _mount_file(image, _opened(view, stack))
+        lower, upper, scratch, target = (_opened(path, stack) for path in (view, mounted.upper, work, mounted.rootfs))
+        mount_overlay(Stack([lower], upper, scratch), mounted.key, target)
+
+
+def _mount_file(image: int, target: int) -> None:
+    try:
+        with FsContext("erofs") as context:
+            context.set_string("source", f"/proc/self/fd/{image}")  # paths may be longer than it takes
+            context.mount(target)
+    except MountError as error:
+        if error.errno == errno.ENODEV:
+            raise MountError(errno.ENODEV, "the kernel has no erofs (modprobe erofs)") from error
+        if error.errno == errno.ENOTBLK:
+            raise MountError(errno.ENOTBLK, "the kernel mounts no files: Linux 6.12 or newer is needed") from error
+        raise
+
+
+def _opened(path: Path, stack: ExitStack) -> int:
+    descriptor = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    stack.callback(os.close, descriptor)
+    return descriptor
+
+
+def _take_down(directory: Path, target: Path | None = None) -> None:
+    while unmount(target or directory / "rootfs"):
+        pass
+    remove_tree(directory)

@@ -1,0 +1,150 @@
+"""Image files of layers: made once for all containers, gone and made again, and what a kill or a full disk leaves."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import anyio
+import pytest
+
+from zlayer.image import erofs
+from zlayer.image.contract import Image, ImageConfig, Mounted
+from zlayer.image.erofs import FILE, ErofsSnapshots, mount_packed, pack, packed_name
+from zlayer.image.layers import LayerStore
+from zlayer.image.mountapi import FsContext, MountError, bind, unmount
+from zlayer.image.trees import remove_tree
+from zlayer.model.errors import Exhausted
+from zlayer.model.units import Bytes, Timestamp
+from zlayer.testing.imagery_drivers import lacking
+
+pytestmark = [
+    pytest.mark.anyio,
+    pytest.mark.root,
+    pytest.mark.skipif(os.geteuid() != 0, reason="needs root: it mounts"),
+    pytest.mark.skipif(bool(lacking("erofs")), reason=lacking("erofs") or "it is there"),
+]
+LAYER = "sha256:" + "a" * 64
+IMAGE = Image("sample", "sha256:" + "1" * 64, ImageConfig(), (LAYER,), "linux/amd64", Bytes(0), Timestamp(0))
+
+
+class Data:
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.layers = LayerStore(root / "layers", sync=False)
+        self.snapshots = ErofsSnapshots(self.layers, root / "containers")
+        made = self.layers.begin()
+        (made / "f").write_bytes(b"image")
+        with (made / "sparse").open("wb") as file:
+            file.truncate(4 << 30)
+        self.layers.commit(made, LAYER)
+
+    @property
+    def file(self) -> Path:
+        return self.layers.path(packed_name(IMAGE.layers)) / FILE
+
+    def home(self, key: str) -> Path:
+        path = self.root / "containers" / key
+        path.mkdir(parents=True, exist_ok=True)
+        return path
+
+    async def mount(self, key: str) -> Mounted:
+        return await self.snapshots.mount(IMAGE, key, self.home(key))
+
+    async def discard(self, key: str) -> None:
+        await self.snapshots.unmount(key, self.home(key), discard=True)
+        assert list(self.home(key).iterdir()) == []
+
+
+@pytest.fixture
+def data() -> Iterator[Data]:
+    root = Path(tempfile.mkdtemp(prefix="zl", dir="/tmp"))
+    yield Data(root)
+    for pattern in ("containers/*/build/rootfs", "containers/*/lower", "containers/*/rootfs", "layers"):
+        for mounted in root.glob(pattern):
+            with suppress(OSError):
+                unmount(mounted)
+    remove_tree(root)
+
+
+async def test_many_at_once_make_one_file(data: Data, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[Path] = []
+
+    def noted(tree: Path, file: Path) -> None:
+        made.append(file)
+        pack(tree, file)
+
+    monkeypatch.setattr(erofs, "pack", noted)
+    keys = [f"web-{number}" for number in range(12)]
+    async with anyio.create_task_group() as group:
+        for key in keys:
+            group.start_soon(data.mount, key)
+    assert len(made) == 1
+    assert sum("erofs" in line.split()[2] for line in Path("/proc/mounts").read_text().splitlines()) == 0
+    assert sorted(await data.snapshots.list()) == sorted(keys)
+    for key in keys:
+        await data.discard(key)
+
+
+async def test_a_hole_stays_one(data: Data) -> None:
+    rootfs = (await data.mount("a")).rootfs
+    assert (rootfs / "sparse").stat().st_size == 4 << 30
+    assert data.file.stat().st_size < 64 << 20
+    await data.discard("a")
+
+
+async def test_a_file_that_is_collected_serves_who_has_it_and_is_made_again(data: Data) -> None:
+    first = await data.mount("a")
+    data.layers.remove(packed_name(IMAGE.layers))
+    assert (first.rootfs / "f").read_bytes() == b"image"
+    second = await data.mount("b")
+    assert (second.rootfs / "f").read_bytes() == b"image"
+    assert data.file.exists()
+    for key in ("a", "b"):
+        await data.discard(key)
+
+
+async def test_what_a_kill_leaves_is_taken_down(data: Data) -> None:
+    """In the middle of packing, or between the two mounts."""
+    (data.root / "precious").mkdir()
+    (data.root / "precious/file").touch()
+    for key in ("a", "b"):
+        for name in ("build/rootfs", "lower"):
+            (data.home(key) / name).mkdir(parents=True)
+            bind(data.root / "precious", data.home(key) / name)
+    assert ((await data.mount("a")).rootfs / "f").read_bytes() == b"image"
+    await data.discard("a")
+    await data.discard("b")
+    assert (data.root / "precious/file").exists()
+    assert str(data.root) not in Path("/proc/self/mountinfo").read_text()
+
+
+async def test_a_full_disk_is_told_and_nothing_stays(data: Data) -> None:
+    small = data.root / "layers"
+    with FsContext("tmpfs") as context:
+        context.set_string("size", "300k")
+        where = os.open(small, os.O_PATH)
+        context.mount(where)
+        os.close(where)
+    made = data.layers.begin()
+    (made / "f").write_bytes(os.urandom(200_000))
+    data.layers.commit(made, LAYER)
+    with pytest.raises(Exhausted) as caught:
+        await data.mount("a")
+    assert caught.value.hint
+    assert [path.name for path in small.iterdir()] == ["a" * 64]
+    await data.discard("a")
+
+
+def test_what_is_no_image_file_is_refused(data: Data) -> None:
+    directory = data.home("a")
+    (directory / "no-image").write_bytes(bytes(8192))
+    for name in ("upper", "work", "rootfs"):
+        (directory / name).mkdir()
+    mounted = Mounted("a", directory / "rootfs", directory / "upper")
+    with pytest.raises(MountError):
+        mount_packed(directory / "no-image", directory / "lower", mounted, directory / "work")
+    assert not (directory / "lower").exists()
