@@ -1,6 +1,6 @@
 """Push, export and import of an image of 8 layers, 200 MB packed: ours beside its peers and by hand. Needs root.
 
-    python bench/image_move.py [--where tmpfs ext4] [--what push export import] [--rounds 5] [--size 200] [--here]
+    python bench/image_move.py [--where tmpfs ext4] [--what push export import] [--rounds 5] [--size 200] [--no-peers]
 
 Each is a command that ends when all is there; ours talks to its running daemon. By hand is what must be done in any
 case: for a push the packed layers, to be found in files, sent by `curl`, as many at a time as we send; for an export
@@ -45,14 +45,14 @@ curl -sSf -o /dev/null -H 'Content-Type: application/octet-stream' -T "$1" "$at"
 _UNPACK = 'set -o pipefail; mkdir "$1"; pigz -dc "$0" | tar -x --numeric-owner -C "$1"'
 
 
-def main(wheres: list[Where], whats: list[str], rounds: int, size: int, *, here: bool) -> None:
+def main(wheres: list[Where], whats: list[str], rounds: int, size: int, *, here: bool, alone: bool) -> None:
     with memory() as work, Registry(work) as source:
         made = machine_image(work, size)
         print(described(made))
         reference = push(source.target, "bench/image", "1", made)
         for where in wheres:
             with place(where, here=here), cgroup(f"zlbench-{os.getpid()}") as group, contextlib.ExitStack() as stack:
-                setting = Setting(work, made, reference, group, stack)
+                setting = Setting(work, made, reference, group, stack, alone=alone)
                 for what in whats:
                     print(f"\n{what}, on {where}, {rounds} rounds")
                     books = measure(setting.ways(what), rounds)
@@ -68,7 +68,9 @@ def _judge(what: str, books: dict[str, Book]) -> None:
 class Setting:
     """The image with everybody who is to move it, a cgroup for each, and the registry of the push that is next."""
 
-    def __init__(self, work: Path, made: OciImage, reference: str, group: str, stack: contextlib.ExitStack) -> None:
+    def __init__(
+        self, work: Path, made: OciImage, reference: str, group: str, stack: contextlib.ExitStack, *, alone: bool
+    ) -> None:
         self.work, self.made, self.reference, self.stack = work, made, reference, stack
         self.root = Path("/tmp/peers")
         stack.callback(shutil.rmtree, self.root, ignore_errors=True)
@@ -84,15 +86,21 @@ class Setting:
         self.docker: Docker | None
         with inside(self.accounts[OURS].names[0]):
             self.site.start()
-        with inside(self.accounts[PODMAN].names[0]):
-            engine = "runc" if shutil.which("runc") else "crun"
-            self.podman = stack.enter_context(podman(self.root, reference, engine))
-        with inside(self.accounts[DOCKER].names[0]):
-            self.docker = stack.enter_context(mover(self.root))
+        self.podman = self.docker = None
+        if not alone:
+            self._meet_peers(stack)
+        self.skopeo = not alone and shutil.which("skopeo") is not None
         self.client = Client(Address(path=str(self.site.paths.socket)), timeout=120)
         self.archive = self._taken_in()
         self.target = stack.enter_context(contextlib.ExitStack())
         self.address = ""
+
+    def _meet_peers(self, stack: contextlib.ExitStack) -> None:
+        with inside(self.accounts[PODMAN].names[0]):
+            engine = "runc" if shutil.which("runc") else "crun"
+            self.podman = stack.enter_context(podman(self.root, self.reference, engine))
+        with inside(self.accounts[DOCKER].names[0]):
+            self.docker = stack.enter_context(mover(self.root))
 
     def _taken_in(self) -> Path:
         """An archive of the image; ours and docker get it from there, so that nobody knows a registry that has it."""
@@ -103,7 +111,7 @@ class Setting:
         self.site.cli("import", str(archive), "-t", NAME)
         if self.docker is not None:
             self.docker.call("load", "-q", "-i", str(archive))
-        if shutil.which("skopeo"):
+        if self.skopeo:
             copy = ["skopeo", "copy", "-q", "--src-tls-verify=false", f"docker://{self.reference}"]
             subprocess.run([*copy, f"dir:{self.root / 'dir'}"], check=True)
         return archive
@@ -117,7 +125,7 @@ class Setting:
     def _offered(
         self, run: dict[str, Callable[[], object]], prepare: dict[str, Callable[[], object]]
     ) -> dict[str, Step]:
-        there = {PODMAN: self.podman is not None, DOCKER: self.docker is not None, SKOPEO: bool(shutil.which(SKOPEO))}
+        there = {PODMAN: self.podman is not None, DOCKER: self.docker is not None, SKOPEO: self.skopeo}
         return {name: self._step(name, run[name], prepare.get(name, nothing)) for name in run if there.get(name, True)}
 
     # Push.
@@ -153,7 +161,7 @@ class Setting:
         subprocess.run([*put, "-T", str(_file(self.files, manifest)), f"{base}/manifests/1"], check=True)
 
     def _push_by_docker(self) -> None:
-        self._docker("tag", NAME, f"{self.address}/{NAME}")
+        self._docker("tag", self.reference, f"{self.address}/{NAME}")
         self._docker("push", "-q", f"{self.address}/{NAME}")
         self._docker("rmi", f"{self.address}/{NAME}")
 
@@ -166,7 +174,7 @@ class Setting:
             OURS: lambda: self.site.cli("export", NAME, "-o", str(out)),
             HAND: lambda: subprocess.run(["tar", "-cf", out, "-C", self.files, "."], check=True),
             PODMAN: lambda: self._podman("save", "-q", "-o", str(out), self.reference),
-            DOCKER: lambda: self._docker("save", "-o", str(out), NAME),
+            DOCKER: lambda: self._docker("save", "-o", str(out), self.reference),
             SKOPEO: lambda: _skopeo(f"dir:{self.root / 'dir'}", f"oci-archive:{out}"),
         }
         return self._offered(ways, dict.fromkeys(ways, gone))
@@ -225,7 +233,8 @@ if __name__ == "__main__":
     parser.add_argument("--what", nargs="+", choices=["push", "export", "import"], default=["push", "export", "import"])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--size", type=int, default=200, help="MB (10^6), packed")
+    parser.add_argument("--no-peers", action="store_true", help="only ours and what is done by hand")
     parser.add_argument("--here", action="store_true", help="on /tmp as it is, journal or not")
     given = parser.parse_args()
     orderly()
-    main(given.where, given.what, given.rounds, given.size, here=given.here)
+    main(given.where, given.what, given.rounds, given.size, here=given.here, alone=given.no_peers)

@@ -51,7 +51,9 @@ class Book:
 
 
 def orderly() -> None:
-    """SIGTERM ends us as Ctrl-C does: what was made is taken away."""
+    """SIGTERM ends us as Ctrl-C does: what was made is taken away. Without the programs of the pipelines, at once."""
+    if missing := [tool for tool in ("curl", "pigz", "tar") if shutil.which(tool) is None]:
+        sys.exit(f"needs {', '.join(missing)}: apt-get install curl pigz tar")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
 
 
@@ -125,9 +127,8 @@ def pipeline(registry: Registry, made: OciImage, target: Path, *, keep: bool) ->
 
     `keep`: `tee` keeps the packed layer beside, as every engine does that can push the image again.
     """
-    unpack = "pigz -dc" if shutil.which("pigz") else "gzip -dc"
     tee = 'tee "$1.gz" |' if keep else ""
-    script = f'set -o pipefail; mkdir "$1"; curl -sSf "$0" | {tee} {unpack} | tar -x --numeric-owner -C "$1"'
+    script = f'set -o pipefail; mkdir "$1"; curl -sSf "$0" | {tee} pigz -dc | tar -x --numeric-owner -C "$1"'
     ordered = sorted(made.layers, key=lambda layer: -layer.blob.size)
     address = f"http://{registry.address}/v2/bench/image/blobs"
     words = [w for n, layer in enumerate(ordered) for w in (f"{address}/{layer.blob.digest}", str(target / f"{n}"))]

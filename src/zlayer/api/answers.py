@@ -84,7 +84,7 @@ class Status(Answer):
     node: str
     runtime: str
     rootfs: str
-    """The driver that makes root file systems: overlay, fuse-overlayfs or copy."""
+    """The driver that makes root file systems: overlay, fuse-overlayfs, copy or erofs."""
     deployments: int
     instances: InstanceCounts
     rss_bytes: int

@@ -18,23 +18,24 @@ from zlayer.image import platform as platforms
 from zlayer.image.archive_order import ImportOrder, Json
 from zlayer.image.archive_read import Found, keep, layer_type, receive
 from zlayer.image.blobs import BlobStore, digest_of, disk_error
-from zlayer.image.inflate import Inflated
+from zlayer.image.inflate import Inflated, Inflating
 from zlayer.image.manifest import CONFIGS, MANIFESTS
 from zlayer.image.pull import pull
 from zlayer.image.pull_layer import Report
 from zlayer.image.pull_order import PullOrder
 from zlayer.image.reference import Reference, parse
+from zlayer.image.unpack import Unpack, unpack_here
 from zlayer.model.errors import Invalid
 
 PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _CHUNK = 1 << 20
 
 
-def take_in(order: ImportOrder, environ: Mapping[str, str], report: Report) -> Json:
+def take_in(order: ImportOrder, environ: Mapping[str, str], report: Report, unpack: Unpack = unpack_here) -> Json:
     """`images`: each with its reference and what a pull would say of it. Errors: as `Images.import_archive`."""
     store = BlobStore(order.root / "blobs")
     source = _Incoming(order.descriptor)
-    found = [_rootfs(source, store)] if order.rootfs else receive(Inflated(source), store)
+    found = [_rootfs(source, store)] if order.rootfs else receive(Inflating(source), store)
     if not found:
         raise Invalid("there is no image in the archive", hint="export or save it again")
     if order.name and len(found) > 1:
@@ -43,7 +44,8 @@ def take_in(order: ImportOrder, environ: Mapping[str, str], report: Report) -> J
     images = []
     for reference, digest in named:
         pinned = f"{reference.name}@{digest}"
-        pulled = pull(PullOrder(order.root, pinned, order.platform, order.settings, offline=True), environ, report)
+        wanted = PullOrder(order.root, pinned, order.platform, order.settings, offline=True)
+        pulled = pull(wanted, environ, report, unpack=unpack)
         images.append({"reference": str(reference), "pulled": asdict(pulled)})
     return {"images": images}
 

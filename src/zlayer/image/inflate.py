@@ -33,8 +33,8 @@ class Bytestream(Protocol):
     def readinto(self, buffer: memoryview, /) -> int: ...
 
 
-class Inflated:
-    """The decompressed stream of `source`, with the digest of all it gave.
+class Inflating:
+    """The decompressed stream of `source`.
 
     `readinto` and `read` give at least one byte, or none at the end. Errors: `Corrupt` for damaged data,
     `Unsupported` for another compression.
@@ -46,6 +46,20 @@ class Inflated:
         while filled < len(head) and (got := source.readinto(memoryview(head)[filled:])):
             filled += got
         self._stream = _stream(_Rejoined(bytes(head[:filled]), source), bytes(head[:filled]))
+
+    def readinto(self, buffer: memoryview) -> int:
+        return self._stream.readinto(buffer)
+
+    def read(self, size: int, /) -> bytes:
+        buffer = bytearray(min(size, CHUNK))
+        return bytes(buffer[: self.readinto(memoryview(buffer))])
+
+
+class Inflated(Inflating):
+    """The same with the digest of all it gave."""
+
+    def __init__(self, source: Bytestream) -> None:
+        super().__init__(source)
         self._hash = hashlib.sha256()
 
     @property
@@ -57,10 +71,6 @@ class Inflated:
         count = self._stream.readinto(buffer)
         self._hash.update(buffer[:count])
         return count
-
-    def read(self, size: int, /) -> bytes:
-        buffer = bytearray(min(size, CHUNK))
-        return bytes(buffer[: self.readinto(memoryview(buffer))])
 
 
 def _stream(source: Bytestream, head: bytes) -> Bytestream:

@@ -42,8 +42,8 @@ def work(order: Json, send: Send, unpack: Unpack | None = None) -> None:
 
 
 def unpackers(order: Json) -> Unpack | None:
-    """Those of a pull, which must be there before this process has a second thread; None where threads must do."""
-    if order["job"] != "pull" or order["resolve_only"]:
+    """Those of a job that unpacks layers, made before this process has a second thread; None where threads must do."""
+    if order["job"] not in ("pull", "import") or order.get("resolve_only"):
         return None
     from zlayer.image.unpackers import Unpackers, can_start
 
@@ -72,8 +72,9 @@ def _outcome(order: Json, report: Report, unpack: Unpack | None) -> Json:
         case "import":
             from zlayer.image.archive_order import ImportOrder
             from zlayer.image.importing import take_in
+            from zlayer.image.unpack import unpack_here
 
-            return take_in(ImportOrder.read(order), os.environ, report)
+            return take_in(ImportOrder.read(order), os.environ, report, unpack or unpack_here)
         case "verify":
             from zlayer.image.verify import verify
             from zlayer.image.verify_order import VerifyOrder
