@@ -125,7 +125,11 @@ class Steps:
             asked: PullPolicy = "if_not_present" if spec.pin is not None else spec.pull_policy
             policy: PullPolicy = asked if pull else "never"
             self._scratch.image = await self._machine.images.pull(
-                _reference(instance), policy=policy, platform=spec.platform, on_progress=self._saw
+                _reference(instance),
+                policy=policy,
+                platform=spec.platform,
+                source=spec.source_policy,
+                on_progress=self._saw,
             )
         return self._scratch.image
 

@@ -277,7 +277,7 @@ class Wishes:
         for name, service in compiled.services.items():
             before = old.services.get(name) if old is not None else None
             container = service.container
-            if pull is not None:
+            if pull is not None and container.source_policy != "local_only":
                 container = container.model_copy(update={"pull_policy": pull})
             earlier = before.container if before is not None else None
             container = await pins.of(container, earlier, partial(self._seen, compiled.name, name))

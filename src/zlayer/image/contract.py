@@ -21,7 +21,7 @@ from zlayer.image.artifact_contract import Artifacts
 from zlayer.image.parcel_contract import Parcels
 from zlayer.image.s3.standing import Standing
 from zlayer.image.trust_contract import Trust
-from zlayer.model.container import PullPolicy
+from zlayer.model.container import PullPolicy, SourcePolicy
 from zlayer.model.units import Bytes, Seconds, Timestamp
 
 
@@ -260,6 +260,7 @@ class Images(Protocol):
         *,
         policy: PullPolicy = "if_not_present",
         platform: str | None = None,
+        source: SourcePolicy = "local_first",
         limit_rate: Bytes | None = None,
         on_progress: OnProgress | None = None,
     ) -> Image:
@@ -267,8 +268,9 @@ class Images(Protocol):
 
         `always` and `newer` ask the registry for the digest and download what is missing; when the registry is
         unreachable `newer` falls back to the local image. `limit_rate`: bytes a second for all layers together, instead
-        of the settings' (0: no limit). What the policy for the image refuses is `Denied`, also when it is local: of
-        that nothing has been unpacked, unless it was here before.
+        of the settings' (0: no limit). `source`: `local_only` is `never`, `remote_only` leaves S3 out, `s3_first` is
+        `Unavailable` on a node without a bucket. What the policy for the image refuses is `Denied`, also when it is
+        local: of that nothing has been unpacked, unless it was here before.
         """
         ...
 

@@ -29,12 +29,13 @@ from zlayer.image.records import Record, Records, image_of, mounts
 from zlayer.image.reference import Reference, parse
 from zlayer.image.s3.keeper import Keeper
 from zlayer.image.settings import RegistrySettings
+from zlayer.image.sources import absent, allowed
 from zlayer.image.stock import Stock
 from zlayer.image.trust_contract import Trust
 from zlayer.image.trust_gate import Gate
 from zlayer.image.trust_rules import Rule
 from zlayer.image.upkeep import Hands, LocalUpkeep
-from zlayer.model.container import PullPolicy
+from zlayer.model.container import PullPolicy, SourcePolicy
 from zlayer.model.errors import Conflict, Deadline, Exhausted, Failed, Invalid, NotFound, Unavailable, ZlayerError
 from zlayer.model.units import Bytes
 
@@ -91,18 +92,21 @@ class LocalImages:
         *,
         policy: PullPolicy = "if_not_present",
         platform: str | None = None,
+        source: SourcePolicy = "local_first",
         limit_rate: Bytes | None = None,
         on_progress: OnProgress | None = None,
     ) -> Image:
         wanted = self._parse(reference)
         self.gate.name(wanted)
+        settings = allowed(self._settings, source, limit_rate, wanted.familiar)
+        policy = "never" if source == "local_only" else policy
         with self.gate.telling():
-            image = await self._present(wanted, self._asked(platform), policy, limit_rate, on_progress)
+            image = await self._present(wanted, self._asked(platform), policy, settings, on_progress)
         await self.gate.admit(wanted, image.digests)
         return image
 
     async def _present(
-        self, wanted: Reference, asked: str, policy: PullPolicy, rate: Bytes | None, on_progress: OnProgress | None
+        self, wanted: Reference, asked: str, policy: PullPolicy, settings: RegistrySettings, report: OnProgress | None
     ) -> Image:
         """The image, pulled if need be; what a pull unpacks has passed the gate, what is local not yet."""
         local = self._local(wanted, asked)
@@ -111,15 +115,12 @@ class LocalImages:
             if policy in ("if_not_present", "never"):
                 return local.image
         if policy == "never":
-            raise NotFound(
-                f"image {wanted.familiar} is not on this node, and its pull policy is never",
-                hint=f"run `zlayer pull {wanted.familiar}`, or use pull_policy: if_not_present",
-            )
+            raise absent(wanted.familiar)
         try:
             return await self._flights.share(
-                (wanted, asked, policy == "if_not_present", rate),
-                partial(self._fetch, wanted, asked, rate),
-                on_progress,
+                (wanted, asked, policy == "if_not_present", settings.limit_rate, settings.s3 is None),
+                partial(self._fetch, wanted, asked, settings),
+                report,
             )
         except (Unavailable, Deadline):
             # `newer` prefers what the registry has; that it cannot say now must not stop a deployment.
@@ -324,9 +325,8 @@ class LocalImages:
             self._parse(text)  # neither a reference nor a digest: say what is wrong with it
         return found
 
-    async def _fetch(self, reference: Reference, asked: str, rate: Bytes | None, report: OnProgress) -> Image:
+    async def _fetch(self, reference: Reference, asked: str, settings: RegistrySettings, report: OnProgress) -> Image:
         """Run workers until the image is whole and recorded; a removal beside us may cost another round."""
-        settings = self._settings if rate is None else replace(self._settings, limit_rate=int(rate))
         for _ in range(_ROUNDS):
             local = self._local(reference, asked)
             known = (local.image.digest, local.image.index_digest) if local else ()

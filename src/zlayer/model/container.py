@@ -16,6 +16,7 @@ from zlayer.model.base import Document, Port, Tagged
 from zlayer.model.units import Bytes, Cpu, Seconds
 
 PullPolicy = Literal["always", "if_not_present", "newer", "never"]
+SourcePolicy = Literal["local_first", "s3_first", "remote_only", "local_only"]
 
 
 class Resources(Document):
@@ -117,6 +118,7 @@ class ContainerSpec(Document):
 
     image: str
     pull_policy: PullPolicy = "if_not_present"
+    source_policy: SourcePolicy = "local_first"
     pin: str | None = None
     """Manifest digest the deploy resolved (`always`, `newer`): a moved tag changes it, so replicas are replaced."""
     platform: str | None = None
@@ -161,12 +163,12 @@ class ContainerSpec(Document):
     def digest(self) -> str:
         """Hex sha256 of the canonical JSON: equal for equal containers, in every process and version run.
 
-        When the registry is asked is no part of it: the same image under another policy is the same container.
+        When and where the image is asked for is no part of it: by another policy it is the same container.
         """
         known = _DIGESTS.get(id(self))
         if known is not None and known[0]() is self:
             return known[1]
-        text = self.model_dump_json(exclude_defaults=True, exclude={"pull_policy"})
+        text = self.model_dump_json(exclude_defaults=True, exclude={"pull_policy", "source_policy"})
         made = hashlib.sha256(text.encode()).hexdigest()
         key = id(self)
         _DIGESTS[key] = (weakref.ref(self, lambda _: _DIGESTS.pop(key, None)), made)

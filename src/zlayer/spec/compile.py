@@ -126,6 +126,7 @@ def _container(spec: m.ServiceSpec, scope: _Scope, place: Place) -> c.ContainerS
     return c.ContainerSpec(
         image=spec.image.name,
         pull_policy=spec.image.pull_policy,
+        source_policy=spec.image.source_policy,
         platform=f"{spec.platform.os}/{spec.platform.arch}" if spec.platform and spec.platform.arch else None,
         entrypoint=spec.command.entrypoint,
         args=spec.command.args,

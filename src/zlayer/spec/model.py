@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 from pydantic import Field, PrivateAttr
 
 from zlayer.model.base import Document
-from zlayer.model.container import PullPolicy
+from zlayer.model.container import PullPolicy, SourcePolicy
 from zlayer.model.units import Cpu, Seconds
 from zlayer.spec.nodes import Source
 from zlayer.spec.traffic import EndpointSpec, NetworkSpec, PortSpec, UpdateSpec
@@ -20,7 +20,7 @@ from zlayer.spec.written import Duration, Memory
 class ImageSpec(Document):
     name: str
     pull_policy: PullPolicy = "if_not_present"
-    source_policy: Literal["local_first"] | None = None
+    source_policy: SourcePolicy = "local_first"
 
 
 class CommandSpec(Document):

@@ -43,7 +43,9 @@ IMAGE = Record(
             required=True,
         ),
         "pull_policy": Field(Choice("When the registry is asked.", ("if_not_present", "always", "newer", "never"))),
-        "source_policy": Field(Choice("", ("local_first",), ("s3_first", "remote_only", "local_only"))),
+        "source_policy": Field(
+            Choice("Where the image may come from.", ("local_first", "s3_first", "remote_only", "local_only"))
+        ),
     },
     "What runs.",
     synonyms={"image": "name", "pull": "pull_policy", "repository": "name"},

@@ -12,6 +12,7 @@ from zlayer.spec.traffic import EndpointSpec
 
 def check(made: ServiceSpec, found: Table, at: At) -> None:
     """What one service says in two places, and what its kind demands."""
+    _source(made, found, at)
     _schedule(found, at)
     _network(made, found, at)
     _stream_check(made, found, at)
@@ -27,6 +28,14 @@ def check(made: ServiceSpec, found: Table, at: At) -> None:
         if name in found.entries and not named.startswith("wasm"):
             message = f"{name} needs a service_type of the wasm kinds"
             (at / name).refuse(found.entries[name][0], message, kind="WasmConfigOnNonWasmType")
+
+
+def _source(made: ServiceSpec, found: Table, at: At) -> None:
+    asks, source = made.image.pull_policy, made.image.source_policy
+    refused = {("local_only", "always"), ("local_only", "newer"), ("remote_only", "never")}
+    if (source, asks) in refused:
+        message = f"pull_policy: {asks} cannot be done with source_policy: {source}"
+        _refuse(found, at, "image", message, kind="Conflict")
 
 
 def _schedule(found: Table, at: At) -> None:

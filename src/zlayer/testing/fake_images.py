@@ -31,7 +31,7 @@ from zlayer.image.contract import (
 )
 from zlayer.image.s3.standing import Standing
 from zlayer.image.trust_contract import Trust
-from zlayer.model.container import PullPolicy
+from zlayer.model.container import PullPolicy, SourcePolicy
 from zlayer.model.errors import Conflict, Denied, Invalid, NotFound
 from zlayer.model.units import Bytes, Timestamp
 from zlayer.testing.fake_parcels import FakeParcels
@@ -141,6 +141,7 @@ class FakeImages:
     attached: dict[str, list[Document]] = field(default_factory=dict)
     content: dict[str, bytes] = field(default_factory=dict)
     limits: list[Bytes | None] = field(default_factory=list)
+    sources: list[SourcePolicy] = field(default_factory=list)
     damaged: set[str] = field(default_factory=set)
     known: dict[str, str] = field(default_factory=dict)
     """Logins: user names by registry. The password `REFUSED` is refused everywhere."""
@@ -167,11 +168,14 @@ class FakeImages:
         *,
         policy: PullPolicy = "if_not_present",
         platform: str | None = None,
+        source: SourcePolicy = "local_first",
         limit_rate: Bytes | None = None,
         on_progress: OnProgress | None = None,
     ) -> Image:
         del on_progress
         self.limits.append(limit_rate)
+        self.sources.append(source)
+        policy = "never" if source == "local_only" else policy
         if policy in ("if_not_present", "never") and reference in self.local:
             return self.local[reference]
         if policy == "never":

@@ -145,12 +145,37 @@ async def test_a_moved_tag_is_a_change_where_the_policy_asks(store: MemoryStore)
         await wishes.deploy(newer, pull="always")
 
 
+async def test_an_image_of_this_node_only_is_not_asked_for(store: MemoryStore) -> None:
+    asked: list[str] = []
+
+    async def resolve(spec: ContainerSpec) -> str:
+        asked.append(spec.image)
+        return "sha256:" + "1" * 64
+
+    wishes = Wishes(store, environ={}, clock=lambda: 1.0, pins=Pins(resolve))
+    here = {"image": {"name": "example.test/here:1", "source_policy": "local_only"}}
+    await wishes.deploy(spec_text(web=here, db={}), pull="always")
+    assert "example.test/here:1" not in asked
+    assert len(asked) == 1
+
+
 async def test_replicas_are_not_removed_one_by_one(store: MemoryStore, wishes: Wishes, tmp_path: Path) -> None:
     one = await wishes.run_once(container())
     await wishes.remove_instance(one.id)
     await wishes.remove_instance(one.id)
     with pytest.raises(NotFound):
         await wishes.remove_instance("nobody")
+
+
+def test_the_node_is_told_where_an_image_may_come_from(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with World(tmp_path) as world:
+            image = {"name": "example.test/app:1", "source_policy": "remote_only"}
+            await world.wishes.deploy(spec_text(web={"image": image}))
+            await world.settle()
+            assert set(world.nodes[0].images.sources) == {"remote_only"}
+
+    run(story)
 
 
 def test_views_of_a_running_world(tmp_path: Path) -> None:

@@ -22,6 +22,9 @@ VARIABLES = {
     "ZLAYER_S3_BUCKET": "bucket", "ZLAYER_S3_PREFIX": "prefix", "ZLAYER_S3_REGION": "region",
     "ZLAYER_S3_ENDPOINT": "endpoint", "ZLAYER_S3_PATH_STYLE": "path_style",
 }  # fmt: skip
+CACHE = "ZLAYER_CACHE_TYPE"
+"""Which cache of blobs a node has; without it, the bucket where there is one."""
+_DISK, _BOTH = ("disk", "persistent"), "s3"
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 _REGION = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 _PREFIX = re.compile(r"[A-Za-z0-9!_.*'()/-]{0,512}")
@@ -85,6 +88,23 @@ class S3Settings:
 
 def read(table: Any, environ: Mapping[str, str], here: Path) -> tuple[S3Settings | None, list[Problem]]:
     """The settings, or None without a bucket, and what is wrong. Relative files start at `here`. Any: TOML values."""
+    settings, problems = _read(table, environ, here)
+    match environ.get(CACHE, _BOTH):
+        case kind if kind in _DISK:
+            return None, problems
+        case "s3":
+            if CACHE in environ and settings is None and not problems:
+                problems.append(Problem("s3 needs a bucket: give ZLAYER_S3_BUCKET or [image.s3]", path=CACHE))
+        case "memory":
+            why = "layers live on disk: for memory, put the data directory on a tmpfs"
+            problems.append(Problem(f"no cache type memory: {why}", path=CACHE, suggestion="disk"))
+        case kind:
+            near = next(iter(get_close_matches(kind, [*_DISK, _BOTH], n=1)), "")
+            problems.append(Problem(f"unknown cache type {kind!r}: disk or s3", path=CACHE, suggestion=near))
+    return settings, problems
+
+
+def _read(table: Any, environ: Mapping[str, str], here: Path) -> tuple[S3Settings | None, list[Problem]]:
     if not isinstance(table, Mapping):
         return None, [Problem("must be a table", path=TABLE)]
     reader = _Reader(here)

@@ -105,3 +105,26 @@ def test_they_travel_to_the_worker(tmp_path: Path) -> None:
 
 def test_buckets_have_marks_of_their_own() -> None:
     assert len({good({"bucket": b, "prefix": p}).mark for b in ("abc", "abd") for p in ("", "p/")}) == 4
+
+
+BUCKET = {"bucket": "images"}
+
+
+@pytest.mark.parametrize("kind", ["disk", "persistent"])
+def test_a_cache_on_disk_leaves_the_bucket_out(kind: str) -> None:
+    assert read(BUCKET, {"ZLAYER_CACHE_TYPE": kind}, Path("/")) == (None, [])
+    assert read({"bucket": "UPPER"}, {"ZLAYER_CACHE_TYPE": kind}, Path("/"))[1] != [], "what is wrong is told"
+
+
+def test_a_cache_in_s3_needs_a_bucket() -> None:
+    assert good(BUCKET, {"ZLAYER_CACHE_TYPE": "s3"}).bucket == "images"
+    _, problems = read({}, {"ZLAYER_CACHE_TYPE": "s3"}, Path("/"))
+    assert [(one.path, "bucket" in one.message) for one in problems] == [("ZLAYER_CACHE_TYPE", True)]
+
+
+@pytest.mark.parametrize(
+    ("kind", "words", "near"), [("memory", "tmpfs", "disk"), ("persistant", "unknown", "persistent")]
+)
+def test_other_caches_are_refused(kind: str, words: str, near: str) -> None:
+    _, [problem] = read(BUCKET, {"ZLAYER_CACHE_TYPE": kind}, Path("/"))
+    assert (problem.path, words in problem.message, problem.suggestion) == ("ZLAYER_CACHE_TYPE", True, near)
