@@ -72,6 +72,19 @@ class CertificateSummary(Answer):
     trouble: list[CertificateTrouble]
 
 
+class S3Standing(Answer):
+    """A bucket images are shared by. `state`: ok, failing, untried. `held_up`: why the blobs that wait do not go up."""
+
+    name: str
+    endpoint: str
+    state: str
+    why: str
+    since: str | None
+    waiting: int
+    waiting_bytes: int
+    held_up: str
+
+
 class Status(Answer):
     """`bind` is where TCP listens, `off`, or why it does not."""
 
@@ -91,6 +104,7 @@ class Status(Answer):
     failing: dict[str, str]
     """Parts of the data plane (routes, names, network) that are not as wanted, with the reason."""
     certificates: CertificateSummary
+    s3: list[S3Standing]
 
 
 class Verdict(Answer):
@@ -176,19 +190,6 @@ class ImageUsage(Answer):
     shared: int
     in_use: bool
     used_at: str
-
-
-class S3Standing(Answer):
-    """A bucket images are shared by. `state`: ok, failing, untried. `held_up`: why the blobs that wait do not go up."""
-
-    name: str
-    endpoint: str
-    state: str
-    why: str
-    since: str | None
-    waiting: int
-    waiting_bytes: int
-    held_up: str
 
 
 class DiskUsage(Answer):

@@ -10,6 +10,7 @@ from zlayer.cli import link
 from zlayer.cli.parsing import add_format
 from zlayer.cli.render.colour import visible
 from zlayer.cli.render.documents import as_text
+from zlayer.cli.render.tiers import tier
 from zlayer.cli.render.times import away, lasting, size
 from zlayer.cli.screen import Screen
 from zlayer.client.results import Status
@@ -53,6 +54,8 @@ def text(status: Status) -> str:
     }
     if status.certificates.get("total"):
         facts["certificates"] = _certificates(status, time.time())
+    if status.s3:
+        facts["s3"] = "\n".join(map(tier, status.s3))
     facts |= {f"{part} failing": reason for part, reason in status.failing.items()}
     lines = [f"{name:<12} {value}" for name, value in facts.items()]
     return "\n".join([*lines, *_trouble(status, time.time())])

@@ -9,10 +9,10 @@ from zlayer.cli import link
 from zlayer.cli.parsing import add_format, add_subcommand
 from zlayer.cli.render.documents import as_text
 from zlayer.cli.render.table import table
+from zlayer.cli.render.tiers import tier
 from zlayer.cli.render.times import ago, size
 from zlayer.cli.screen import Screen
 from zlayer.cli.units import duration
-from zlayer.client.results import S3Standing
 
 EXAMPLES = """
 zlayer system df
@@ -53,15 +53,6 @@ def usage(args: argparse.Namespace) -> int:
     for each in found.s3:
         screen.data(tier(each))
     return 0
-
-
-def tier(found: S3Standing) -> str:
-    """The S3 tier on a line, and what is wrong with it on another."""
-    words = {"ok": "answers", "failing": "does not answer", "untried": "not asked yet"}
-    waits = f"; {found.waiting} blobs ({size(found.waiting_bytes)}) wait to go up" if found.waiting else ""
-    line = f"{found.name} at {found.endpoint}: {words.get(found.state, found.state)}{waits}"
-    troubles = dict.fromkeys(filter(None, (found.why if found.state == "failing" else "", found.held_up)))
-    return "\n".join((line, *(f"  {trouble}" for trouble in troubles)))
 
 
 def prune(args: argparse.Namespace) -> int:

@@ -371,6 +371,7 @@ class Certificate(Record):
 class Status(Record):
     """The daemon itself."""
 
+    parts: ClassVar[Mapping[str, type[Record]]] = {"s3": S3Standing}
     version: str
     pid: int = 0
     data_dir: str = ""
@@ -385,3 +386,4 @@ class Status(Record):
     rss_bytes: int = 0
     failing: Mapping[str, str] = {}
     certificates: Mapping[str, Any] = {}  # Any: JSON values
+    s3: tuple[S3Standing, ...] = ()

@@ -228,6 +228,10 @@ class Storage(Protocol):
 
     async def usage(self, in_use: Collection[str]) -> Usage: ...
 
+    async def tier(self) -> Standing | None:
+        """The S3 tier, where there is one."""
+        ...
+
     async def totals(self) -> Totals:
         """Cheaper than `usage`: a look at each blob, and a walk over layers that were not walked over before."""
         ...

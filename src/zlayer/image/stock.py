@@ -76,15 +76,16 @@ class Stock:
             reclaimable=Bytes(sum(piece.size for piece in plan(holdings, Want(unused=True), self._now()))),
             free=Bytes(disk.f_bavail * disk.f_frsize),
             disk=Bytes(disk.f_blocks * disk.f_frsize),
-            s3=await self._tier() if self._tier else None,
+            s3=await self.tier(),
         )
 
     async def totals(self) -> Totals:
         """Cancelled, it goes on walking: the next one will find what this one did not wait for."""
         layers, blobs = await to_thread.run_sync(self._sums, abandon_on_cancel=True)
-        return Totals(
-            len(self._records.all()), layers, blobs, Bytes(self._reclaimed), await self._tier() if self._tier else None
-        )
+        return Totals(len(self._records.all()), layers, blobs, Bytes(self._reclaimed), await self.tier())
+
+    async def tier(self) -> Standing | None:
+        return await self._tier() if self._tier else None
 
     async def reclaim(self, in_use: Collection[str], want: Want, *, dry_run: bool = False) -> Sequence[Piece]:
         async with self._writing:

@@ -59,6 +59,9 @@ class FakeStorage:
         )
         return Usage(images, Bytes(len(images)), Bytes(0), Bytes(0), Bytes(1), Bytes(2), TIER)
 
+    async def tier(self) -> Standing:
+        return TIER
+
     async def totals(self) -> Totals:
         return Totals(len(self.local), Bytes(len(self.local)), Bytes(0), Bytes(0), TIER)
 

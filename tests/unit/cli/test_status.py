@@ -16,6 +16,10 @@ STATUS = {
             {"name": "b.org", "state": "failed", "not_after": None, "error": "no such name"},
         ],
     },
+    "s3": [{
+        "name": "s3://images/", "endpoint": "https://s3.lan", "state": "failing", "why": "503", "since": None,
+        "waiting": 2, "waiting_bytes": 2048, "held_up": "it is refused",
+    }],
 }  # fmt: skip
 
 
@@ -29,6 +33,8 @@ def test_facts(daemon: ScriptedDaemon, cli: Cli) -> None:
     assert "memory       64.0 MiB" in lines
     assert "api          127.0.0.1:3669" in lines
     assert "routes failing port 80 is taken" in lines
+    at = lines.index("s3           s3://images/ at https://s3.lan: does not answer; 2 blobs (2.0 KiB) wait to go up")
+    assert lines[at + 1 : at + 3] == ["  503", "  it is refused"]
     assert any(line.startswith("certificates 3, the first to end is a.org, ") for line in lines)
     assert any(line.startswith("certificate expired: a.org, its end ") for line in lines)
     assert lines[-1] == "certificate failed: b.org: no such name"

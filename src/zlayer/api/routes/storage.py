@@ -14,6 +14,7 @@ from zlayer.api.area import area
 from zlayer.api.authorise import V1
 from zlayer.api.bodies import PruneBody
 from zlayer.api.services import Api
+from zlayer.api.tiers import standing
 from zlayer.api.times import rfc3339
 from zlayer.image.contract import Usage, Want
 from zlayer.store.pins import pinned_images
@@ -59,6 +60,4 @@ async def trust(api: Api, reference: Annotated[str, Query()]) -> Response:
 
 def _usage(found: Usage) -> dict[str, Any]:  # Any: a JSON object
     images = [{**asdict(one), "used_at": rfc3339(one.used_at)} for one in found.images]
-    tiers = [found.s3] if found.s3 is not None else []
-    s3 = [{**asdict(one), "since": rfc3339(one.since) if one.since is not None else None} for one in tiers]
-    return {**asdict(found), "images": images, "s3": s3}
+    return {**asdict(found), "images": images, "s3": standing(found.s3)}

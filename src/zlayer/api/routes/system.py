@@ -18,6 +18,7 @@ from zlayer.api.bodies import SpecBody
 from zlayer.api.process import rss_bytes
 from zlayer.api.services import Api
 from zlayer.api.streams import NDJSON, Emit, Stream
+from zlayer.api.tiers import standing
 from zlayer.api.times import parse_since, rfc3339
 from zlayer.model import keys
 from zlayer.model.errors import Invalid, Problem
@@ -51,6 +52,7 @@ async def status(api: Api) -> Response:
             "rss_bytes": rss_bytes(),
             "failing": dict(api.agent.traffic.failing()) if api.agent.traffic is not None else {},
             "certificates": api.views.certificates_summary(time.time()),
+            "s3": standing(await api.agent.images.stock.tier()),
         }
     )
 
