@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import anyio
 import pytest
 
-from zlayer.image import erofs
+from zlayer.image import erofs, erofs_views
 from zlayer.image.contract import Image, ImageConfig, Mounted
-from zlayer.image.erofs import FILE, ErofsSnapshots, mount_packed, pack, packed_name
+from zlayer.image.erofs import FILE, ErofsSnapshots, lay_over, mount_packed, pack, packed_name
+from zlayer.image.erofs_views import Views, show
 from zlayer.image.layers import LayerStore
 from zlayer.image.mountapi import FsContext, MountError, bind, unmount
 from zlayer.image.trees import remove_tree
@@ -27,7 +31,7 @@ pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="needs root: it mounts"),
     pytest.mark.skipif(bool(lacking("erofs")), reason=lacking("erofs") or "it is there"),
 ]
-LAYER = "sha256:" + "a" * 64
+LAYER, OTHER = "sha256:" + "a" * 64, "sha256:" + "b" * 64
 IMAGE = Image("sample", "sha256:" + "1" * 64, ImageConfig(), (LAYER,), "linux/amd64", Bytes(0), Timestamp(0))
 
 
@@ -86,6 +90,104 @@ async def test_many_at_once_make_one_file(data: Data, monkeypatch: pytest.Monkey
     assert sum("erofs" in line.split()[2] for line in Path("/proc/mounts").read_text().splitlines()) == 0
     assert sorted(await data.snapshots.list()) == sorted(keys)
     for key in keys:
+        await data.discard(key)
+
+
+async def test_all_containers_of_an_image_share_a_mount(data: Data, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And with it the page cache: what one has read the others find there."""
+    shown: list[int] = []
+
+    def noted(image: int) -> int:
+        shown.append(show(image))
+        return shown[-1]
+
+    monkeypatch.setattr(erofs_views, "show", noted)
+    for key in ("a", "b"):
+        assert ((await data.mount(key)).rootfs / "f").read_bytes() == b"image"
+    assert len(shown) == 1
+    await data.discard("a")
+    os.fstat(shown[0])
+    assert ((await data.mount("a")).rootfs / "f").exists()
+    assert len(shown) == 1
+    for key in ("a", "b"):
+        await data.discard(key)
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(shown[0])
+
+
+async def test_a_kernel_that_takes_no_such_mount_gets_one_in_the_tree(
+    data: Data, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """overlayfs before Linux 6.15."""
+
+    def refusing(lower: int, mounted: Mounted, work: Path) -> None:
+        [number] = [line.split()[1] for line in fdinfo(lower) if line.startswith("mnt_id:")]
+        if not any(line.split()[0] == number for line in Path("/proc/self/mountinfo").read_text().splitlines()):
+            raise MountError(errno.EINVAL, "Invalid argument")
+        lay_over(lower, mounted, work)
+
+    monkeypatch.setattr(erofs, "lay_over", refusing)
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    for key in ("a", "b"):
+        assert ((await data.mount(key)).rootfs / "f").read_bytes() == b"image"
+        assert not (data.home(key) / "lower").exists()
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+    for key in ("a", "b"):
+        await data.discard(key)
+
+
+def fdinfo(descriptor: int) -> list[str]:
+    return Path(f"/proc/self/fdinfo/{descriptor}").read_text().splitlines()
+
+
+def test_a_view_is_closed_with_its_last_user(data: Data) -> None:
+    one, other = data.root / "one", data.root / "other"
+    tree = data.home("tree")
+    for file in (one, other):
+        pack(tree, file)
+    views = Views()
+    first, second = views.enter(Path("a"), one), views.enter(Path("b"), other)
+    assert views.enter(Path("b"), other) == second != first
+    assert views.enter(Path("a"), other) == second, "it has gone over"
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(first)
+    views.leave(Path("b"))
+    os.fstat(second)
+    for name in ("a", "b", "never"):
+        views.leave(Path(name))
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(second)
+    with pytest.raises(FileNotFoundError):
+        views.enter(Path("a"), data.root / "missing")
+
+
+async def test_nobody_waits_for_the_packing_of_another_image(data: Data, monkeypatch: pytest.MonkeyPatch) -> None:
+    await data.mount("ready")
+    made = data.layers.begin()
+    (made / "slow").touch()
+    data.layers.commit(made, OTHER)
+    started, go_on = threading.Event(), threading.Event()
+
+    def slowly(tree: Path, file: Path) -> None:
+        started.set()
+        assert go_on.wait(60)
+        pack(tree, file)
+
+    monkeypatch.setattr(erofs, "pack", slowly)
+    slow = replace(IMAGE, layers=(OTHER,))
+    keys = [f"slow-{number}" for number in range(8)]
+    async with anyio.create_task_group() as group:
+        for key in keys:
+            group.start_soon(data.snapshots.mount, slow, key, data.home(key))
+        try:
+            assert await anyio.to_thread.run_sync(started.wait, 60)
+            with anyio.fail_after(60):
+                await data.mount("other")
+                await data.discard("ready")
+        finally:
+            go_on.set()
+    assert sorted(await data.snapshots.list()) == ["other", *keys]
+    for key in ("other", *keys):
         await data.discard(key)
 
 

@@ -1,10 +1,12 @@
-"""Layers made at random, unpacked by us and by others: GNU tar one by one, skopeo and umoci in stacks. The same trees.
+"""Layers made at random, unpacked by us and by others: GNU tar one by one, skopeo and umoci in stacks. The same trees,
+and the same whichever driver makes a root file system of a stack.
 
 `ZLAYER_LAYERS` says how many layers each of the two gets at least (30 by default; 200 is the acceptance).
 """
 
 from __future__ import annotations
 
+import hashlib
 import io
 import os
 import random
@@ -16,13 +18,17 @@ from pathlib import Path
 import anyio
 import pytest
 
+from zlayer.image.contract import Image, ImageConfig, Snapshots
 from zlayer.image.extract import extract_layer
 from zlayer.image.inflate import Inflated
 from zlayer.image.layers import LayerStore
 from zlayer.image.local import LocalImages
+from zlayer.image.rootfs import Choice
 from zlayer.image.snapshots import OverlaySnapshots
 from zlayer.image.trees import remove_tree
+from zlayer.model.units import Bytes, Timestamp
 from zlayer.testing.imagery import Compression, compress, image, layer
+from zlayer.testing.imagery_drivers import lacking
 from zlayer.testing.netns import short_directory
 from zlayer.testing.random_layers import FORMATS, Census, Format, Grown, census, differences
 from zlayer.testing.registry_faulty import FaultyRegistry
@@ -106,6 +112,35 @@ def test_a_stack_is_what_skopeo_and_umoci_make_of_it(seed: int, room: Path) -> N
         ours = anyio.run(merged, reference, room)
         by_umoci(reference, room)
     assert differences(without_empty(ours), census(room / "bundle" / "rootfs")) == [], seed
+
+
+@pytest.mark.parametrize("seed", range(-(-LAYERS // PER_STACK)))
+@pytest.mark.parametrize("driver", ["fuse-overlayfs", "copy", "erofs"])
+def test_every_driver_shows_what_overlayfs_shows(driver: str, seed: int, room: Path) -> None:
+    if reason := lacking(driver):
+        pytest.skip(reason)
+    grown = Grown(seed + 2_000_000)
+    store = LayerStore(room / "layers", sync=False)
+    diff_ids = [unpacked(store, grown.layer(grown.chance.choice(tuple(FORMATS)))) for _ in range(PER_STACK)]
+    stack = Image("app", "", ImageConfig(), tuple(diff_ids), "", Bytes(0), Timestamp(0))
+    seen = [anyio.run(shown, Choice(name, "").make(store, room), stack, room / name) for name in ("overlay", driver)]
+    assert seen[0]
+    assert differences(*seen) == [], seed
+
+
+def unpacked(store: LayerStore, raw: bytes) -> str:
+    diff_id = f"sha256:{hashlib.sha256(raw).hexdigest()}"
+    temporary = store.begin()
+    store.commit(temporary, diff_id, extract_layer(io.BytesIO(raw), temporary).marks)
+    return diff_id
+
+
+async def shown(snapshots: Snapshots, stack: Image, directory: Path) -> Census:
+    directory.mkdir()
+    try:
+        return census((await snapshots.mount(stack, directory.name, directory)).rootfs)
+    finally:
+        await snapshots.unmount(directory.name, directory, discard=True)
 
 
 def without_empty(found: Census) -> Census:

@@ -11,16 +11,18 @@ import hashlib
 import os
 import shutil
 import subprocess
-import threading
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
+import anyio
+
 from zlayer.image.contract import Image, Mounted
+from zlayer.image.erofs_views import Views, show
 from zlayer.image.layers import LayerStore
-from zlayer.image.mountapi import FsContext, MountError, unmount
+from zlayer.image.mountapi import MountError, attach, unmount
 from zlayer.image.overlay import Stack, mount_overlay
-from zlayer.image.snapshots import OverlaySnapshots, missing_layer
+from zlayer.image.snapshots import OverlaySnapshots, missing_layer, turn
 from zlayer.image.trees import remove_tree
 from zlayer.model.errors import Unavailable
 
@@ -40,7 +42,19 @@ class ErofsSnapshots(OverlaySnapshots):
 
     def __init__(self, layers: LayerStore, containers: Path) -> None:
         super().__init__(layers, containers)
-        self._packing = threading.Lock()
+        self._packing: dict[str, anyio.Lock] = {}
+        self._views = Views()
+        self._apart = False
+        """Whether each container needs a mount of the file for itself."""
+
+    async def mount(self, image: Image, key: str, directory: Path) -> Mounted:
+        name = packed_name(image.layers)
+        if image.layers and not self._layers.has(name):
+            # Replicas start at once and need one file. They wait without a thread each, and nobody else waits.
+            async with turn(self._packing, name):
+                if not self._layers.has(name):
+                    return await super().mount(image, key, directory)
+        return await super().mount(image, key, directory)
 
     def _assemble(self, image: Image, mounted: Mounted, work: Path) -> None:
         if not image.layers:
@@ -52,20 +66,35 @@ class ErofsSnapshots(OverlaySnapshots):
         for _ in range(_TRIES):
             file = self._packed(image, work.with_name("build"))
             try:
-                mount_packed(file, work.with_name("lower"), mounted, work)
+                self._lay(file, mounted, work)
             except FileNotFoundError:  # the collection took the file before it was mounted
                 continue
             return
         raise Unavailable(f"{image.reference} is collected as fast as it is packed", hint="Try again.")
+
+    def _lay(self, file: Path, mounted: Mounted, work: Path) -> None:
+        if not self._apart:
+            try:
+                lay_over(self._views.enter(work.parent, file), mounted, work)
+            except MountError as error:
+                self._views.leave(work.parent)
+                if error.errno != errno.EINVAL:
+                    raise
+            except OSError:
+                self._views.leave(work.parent)
+                raise
+            else:
+                return
+        mount_packed(file, work.with_name("lower"), mounted, work)
+        self._apart = True  # Linux before 6.15
 
     def _level(self, image: Image, mounted: Mounted) -> None:
         """It was done before the layers were packed."""
 
     def _packed(self, image: Image, build: Path) -> Path:
         name = packed_name(image.layers)
-        with self._packing:  # replicas start at once, and need one file
-            if not self._layers.has(name):
-                self._pack(image, name, build)
+        if not self._layers.has(name):
+            self._pack(image, name, build)
         return self._layers.path(name) / FILE
 
     def _pack(self, image: Image, name: str, build: Path) -> None:
@@ -88,6 +117,7 @@ class ErofsSnapshots(OverlaySnapshots):
         _take_down(directory / "build")
         _take_down(directory / "lower", directory / "lower")
         super()._unmount(directory, discard=discard)
+        self._views.leave(directory)
 
 
 def packed_name(layers: Sequence[str]) -> str:
@@ -119,22 +149,16 @@ def mount_packed(file: Path, view: Path, mounted: Mounted, work: Path) -> None:
         stack.callback(_take_down, view, view)
         image = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
         stack.callback(os.close, image)
-        _mount_file(image, _opened(view, stack))
-        lower, upper, scratch, target = (_opened(path, stack) for path in (view, mounted.upper, work, mounted.rootfs))
+        shown = show(image)
+        stack.callback(os.close, shown)
+        attach(shown, _opened(view, stack))
+        lay_over(_opened(view, stack), mounted, work)
+
+
+def lay_over(lower: int, mounted: Mounted, work: Path) -> None:
+    with ExitStack() as stack:
+        upper, scratch, target = (_opened(path, stack) for path in (mounted.upper, work, mounted.rootfs))
         mount_overlay(Stack([lower], upper, scratch), mounted.key, target)
-
-
-def _mount_file(image: int, target: int) -> None:
-    try:
-        with FsContext("erofs") as context:
-            context.set_string("source", f"/proc/self/fd/{image}")  # paths may be longer than it takes
-            context.mount(target)
-    except MountError as error:
-        if error.errno == errno.ENODEV:
-            raise MountError(errno.ENODEV, "the kernel has no erofs (modprobe erofs)") from error
-        if error.errno == errno.ENOTBLK:
-            raise MountError(errno.ENOTBLK, "the kernel mounts no files: Linux 6.12 or newer is needed") from error
-        raise
 
 
 def _opened(path: Path, stack: ExitStack) -> int:

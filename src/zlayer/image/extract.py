@@ -137,6 +137,8 @@ class _Unpacker:
                 ),
                 parent, name, path,
             )  # fmt: skip
+            if is_whiteout(parent, name):
+                self._whiteouts.append(path)
         except (FileNotFoundError, PermissionError):
             missing = f"{shown(path)} is a hard link to {shown(source_path)}, which is no file of this layer"
             raise Corrupt(missing, hint=_HINT) from None
@@ -144,6 +146,7 @@ class _Unpacker:
     def _special(self, member: Member, parent: int, name: bytes, path: bytes) -> None:
         header = member.header
         make: Callable[[], None]
+        device = 0
         if header.kind == tar.SYMLINK:
             if not header.link:
                 raise Corrupt(f"{shown(path)} is a link to nothing", hint=_HINT)
@@ -156,6 +159,8 @@ class _Unpacker:
             make = lambda: os.mknod(name, mode, device, dir_fd=parent)  # noqa: E731
         self._create(make, parent, name, path)
         apply_to_name(parent, name, member)
+        if header.kind == tar.CHAR and not device:  # some archives hold whiteouts as overlayfs has them
+            self._whiteouts.append(path)
 
     def _device(self, header: tar.Header) -> int:
         if not self._devices:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -30,11 +31,14 @@ Stacked = tuple[Path, Marks]
 def level(found: Iterable[tuple[bytes, Path]], rootfs: Path) -> None:
     """Describe these directories of the mounted `rootfs` as they are in the layer named with each. Raises OSError.
 
-    One that is not there any more was deleted in an earlier life of the container.
+    One that is not there any more was deleted in an earlier life of the container. Those above them stay as they
+    look: fuse-overlayfs copies them up as well, and loses their times and setgid bits.
     """
+    inner_first = sorted(found, reverse=True)
     target = Directories(rootfs)
     try:
-        for path, layer in found:
+        above = _looks(target, {path for path, _ in inner_first})
+        for path, layer in inner_first:
             source = Directories(layer)
             try:
                 below = source.open(path, make=False)
@@ -43,8 +47,28 @@ def level(found: Iterable[tuple[bytes, Path]], rootfs: Path) -> None:
             finally:
                 source.close()
             target.trim()
+        for path, status in above.items():
+            _restore(target.open(path, make=False), status)
+            target.trim()
     finally:
         target.close()
+
+
+def _looks(target: Directories, paths: set[bytes]) -> dict[bytes, os.stat_result]:
+    """Of the directories above `paths` that are none of them."""
+    found = {}
+    parts = [path.split(b"/") for path in paths]
+    for path in {b"/".join(names[:count]) for names in parts for count in range(1, len(names))} - paths:
+        with suppress(FileNotFoundError):
+            found[path] = os.fstat(target.open(path, make=False))
+        target.trim()
+    return found
+
+
+def _restore(directory: int, before: os.stat_result) -> None:
+    """Whatever it looks like now: the kernel may have kept what it knew of it."""
+    os.fchmod(directory, stat.S_IMODE(before.st_mode))
+    os.utime(directory, ns=(before.st_atime_ns, before.st_mtime_ns))
 
 
 def borrowed(stack: Sequence[Stacked]) -> Iterator[tuple[bytes, Path]]:

@@ -67,18 +67,27 @@ class FsContext:
 
     def mount(self, target: int) -> None:
         """Make the file system and put it on the directory `target` (a descriptor, O_PATH will do)."""
-        self._configure(_CMD_CREATE, None, None, 0)
-        mounted = _check(_libc.syscall(_FSMOUNT, self.descriptor, _CLOEXEC, 0), "fsmount", self.descriptor)
+        mounted = self.detached()
         try:
-            flags = _FROM_EMPTY_PATH | _TO_EMPTY_PATH
-            _check(_libc.syscall(_MOVE_MOUNT, mounted, b"", target, b"", flags), "move_mount")
+            attach(mounted, target)
         finally:
             os.close(mounted)
+
+    def detached(self) -> int:
+        """Make the file system; a descriptor of its mount, which is nowhere and ends with the descriptor."""
+        self._configure(_CMD_CREATE, None, None, 0)
+        return _check(_libc.syscall(_FSMOUNT, self.descriptor, _CLOEXEC, 0), "fsmount", self.descriptor)
 
     def _configure(self, command: int, key: str | None, value: object, extra: int) -> None:
         name = None if key is None else key.encode()
         result = _libc.syscall(_FSCONFIG, self.descriptor, command, name, value, extra)
         _check(result, f"fsconfig {key or 'create'}", self.descriptor)
+
+
+def attach(mounted: int, target: int) -> None:
+    """Put the detached mount on the directory `target`; both are descriptors."""
+    flags = _FROM_EMPTY_PATH | _TO_EMPTY_PATH
+    _check(_libc.syscall(_MOVE_MOUNT, mounted, b"", target, b"", flags), "move_mount")
 
 
 def mount_with_options(fstype: str, source: str, target: int, options: Sequence[str]) -> None:

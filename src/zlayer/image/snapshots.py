@@ -5,8 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import re
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 from typing import TypeVar
 
@@ -59,14 +59,8 @@ class OverlaySnapshots:
 
     async def _alone(self, key: str, work: Callable[[], T]) -> T:
         """`work` in a thread; calls for one key wait for each other, so that nothing is mounted twice."""
-        lock = self._busy.setdefault(key, anyio.Lock())
-        try:
-            async with lock:
-                return await anyio.to_thread.run_sync(work, limiter=self._limiter)
-        finally:
-            statistics = lock.statistics()
-            if not statistics.locked and not statistics.tasks_waiting:
-                self._busy.pop(key, None)
+        async with turn(self._busy, key):
+            return await anyio.to_thread.run_sync(work, limiter=self._limiter)
 
     def _mount(self, image: Image, key: str, directory: Path) -> Mounted:
         mounted = Mounted(key, directory / "rootfs", directory / "upper")
@@ -135,6 +129,19 @@ class OverlaySnapshots:
                 f"cannot take down {rootfs}: {error.strerror}",
                 hint=f"See what uses it: grep {directory.name} /proc/*/mountinfo",
             ) from error
+
+
+@asynccontextmanager
+async def turn(locks: dict[str, anyio.Lock], key: str) -> AsyncIterator[None]:
+    """One after another by key. A lock that nobody wants is not kept."""
+    lock = locks.setdefault(key, anyio.Lock())
+    try:
+        async with lock:
+            yield
+    finally:
+        statistics = lock.statistics()
+        if not statistics.locked and not statistics.tasks_waiting:
+            locks.pop(key, None)
 
 
 def keys_below(containers: Path) -> Sequence[str]:

@@ -88,6 +88,33 @@ class RootfsContract:
         assert not (rootfs / "d").exists()
         await self._discard(bench)
 
+    @pytest.mark.parametrize("base", [[], [Tar().file("other")], [Tar().directory("d").file("d/ghost")]])
+    async def test_a_whiteout_as_a_device_is_not_seen(self, bench: RootfsBench, base: list[Tar]) -> None:
+        """As overlayfs keeps it, in the archive itself, and a hard link to one."""
+        layer = Tar().directory("d").device("d/ghost", "c", (0, 0)).file("d/stays").hardlink("far/ghost", "d/ghost")
+        rootfs = await self._mount(bench, *base, layer.file("far/stays").whiteout("gone").hardlink("far/two", "gone"))
+        assert [path.name for name in ("d", "far") for path in (rootfs / name).iterdir()] == ["stays", "stays"]
+        shutil.rmtree(rootfs / "d")
+        shutil.rmtree(rootfs / "far")
+        await self._discard(bench)
+
+    async def test_what_lies_above_a_whiteout_of_nothing_stays_as_it_is(self, bench: RootfsBench) -> None:
+        layer = Tar().directory("a", mode=0o2711, gid=6, mtime=1_600_000_000, xattrs={"user.a": b"1"})
+        layer = layer.directory("a/b", mode=0o1777, uid=5, mtime=1_500_000_000).whiteout("a/b/c/ghost")
+        above = Tar().directory("e", mode=0o2755, mtime=1_600_000_000).whiteout("e/ghost").file("e/f/x")
+        described = Tar().directory("e/f", mode=0o700, mtime=1_400_000_000)
+        layers = (Tar().directory("e"), described, layer, above)
+        rootfs = await self._mount(bench, *layers)
+        assert len(list(rootfs.rglob("*"))) == 6
+        await bench.snapshots().unmount("a", bench.directory("a"), discard=False)
+        rootfs = await self._mount(bench, *layers)  # so that nothing is told from a cache
+        shown = [(rootfs / name).stat() for name in ("a", "a/b", "e", "e/f")]
+        assert [stat.S_IMODE(status.st_mode) for status in shown] == [0o2711, 0o1777, 0o2755, 0o700]
+        assert [int(status.st_mtime) // 100_000_000 for status in shown] == [16, 15, 16, 14]
+        assert [(status.st_uid, status.st_gid) for status in shown] == [(0, 6), (5, 0), (0, 0), (0, 0)]
+        assert os.getxattr(rootfs / "a", "user.a") == b"1"
+        await self._discard(bench)
+
     async def test_metadata_is_kept(self, bench: RootfsBench) -> None:
         layer = Tar().file("setuid", mode=0o4755, uid=BIG, gid=BIG + 1, mtime=12345)
         layer = layer.file("capable", mode=0o755, xattrs={"security.capability": CAPABLE}).file("one", b"shared")
