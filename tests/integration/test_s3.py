@@ -334,3 +334,31 @@ async def test_a_bucket_may_be_only_read(place: Place) -> None:
     await node.pull(place.hold(wanted))
     assert node.keeper is not None
     assert (await node.keeper.standing()).waiting == 0
+
+
+async def test_what_was_here_before_the_bucket_and_what_is_imported_go_up(place: Place) -> None:
+    old, new = made(50_000), made(60_000)
+    before = LocalImages(place.root / "node", RegistrySettings())
+    await before.pull(place.hold(old, "old"))
+    other = LocalImages(place.root / "other", RegistrySettings())
+    reference = place.hold(new, "new")
+    await other.pull(reference)
+    archive = place.root / "new.tar"
+    with archive.open("wb") as file:
+        await other.export([reference], file.fileno())
+
+    node = place.node("node")
+    assert node.keeper is not None
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(node.keeper.run)
+        with anyio.fail_after(30):
+            while place.swift.read(old.digest) is None:  # noqa: ASYNC110  # another process does it
+                await anyio.sleep(0.05)
+            with archive.open("rb") as file:
+                await node.import_archive(file.fileno())
+            while (await node.keeper.standing()).waiting or place.swift.read(new.digest) is None:  # noqa: ASYNC110
+                await anyio.sleep(0.05)
+        tasks.cancel_scope.cancel()
+    for blob in (*old.blobs(), old.manifest, *new.blobs(), new.manifest):
+        assert place.swift.read(blob.digest) == blob.read()
+    assert not Shelf(place.root / "node", place.swift.impatient(place.s3.address)).new()

@@ -55,16 +55,15 @@ class LocalImages:
 
     def __init__(self, root: Path, settings: RegistrySettings | None = None, *, rules: Sequence[Rule] = ()) -> None:
         self._root = root
-        auth_file = root / "registries.json"
-        self._settings = replace(settings or RegistrySettings(), auth_file=str(auth_file))
-        self._logins = Logins(auth_file)
+        self._settings = replace(settings or RegistrySettings(), auth_file=str(root / "registries.json"))
+        self._logins = Logins(Path(self._settings.auth_file))
         self._stores = Stores(BlobStore(root / "blobs"), LayerStore(root / "layers"))
         self._records = Records(root / "images")
         self._records.load()
         self._stores.blobs.sweep()
         self._stores.layers.sweep()
         self._flights: Flights[Image] = Flights()
-        self.keeper = Keeper(root, self._settings.s3) if self._settings.s3 else None
+        self.keeper = Keeper(root, self._settings.s3, self._records.blobs) if self._settings.s3 else None
         self._guests = 0
         """Imports under way: like flights, they have content that no record stands on yet."""
         self._workers = anyio.CapacityLimiter(WORKERS)
@@ -73,11 +72,10 @@ class LocalImages:
         self._writing = anyio.Lock()
         """Held while records change or layers go: a record never names a layer that is being deleted."""
         self._own = str(platforms.own())
-        hands = Hands(
-            root, self._stores, self._records, self._writing, self._workers,
-            find=self._one, again=self._again, pull=self._pull_lost,
-        )  # fmt: skip
-        self.upkeep = LocalUpkeep(hands)
+        self.upkeep = LocalUpkeep(Hands(
+            root, self._stores, self._records, self._writing, self._workers, find=self._one, again=self._again,
+            pull=self._pull_lost,
+        ))  # fmt: skip
         self.artifacts = RegistryArtifacts(root, self._settings, self._workers)
         self.parcels = LocalParcels(Yard(
             root, self._stores.blobs, self._settings, self._own, find=self._one, held=self._records.blobs,
@@ -196,7 +194,10 @@ class LocalImages:
                 made = await work()
             whole = True
             async with self._writing:
-                return [await self._keep(reference, asked, pulled) for reference, pulled in made]
+                kept = [await self._keep(reference, asked, pulled) for reference, pulled in made]
+            if self.keeper is not None:
+                await self.keeper.offer({digest for _, pulled in made for digest in pulled.blobs})
+            return kept
         except ZlayerError:
             failed = True
             raise
@@ -373,7 +374,6 @@ class LocalImages:
         self._stores.blobs.sweep(dead=True)
 
     async def _keep(self, reference: Reference, asked: str, pulled: Pulled) -> Image:
-        """Record the image."""
         image = image_of(reference, pulled)
         await self._put(Record(image, pulled.blobs, asked), reference)
         return image

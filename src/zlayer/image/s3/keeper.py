@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection
+from contextlib import suppress
 from pathlib import Path
 
 import anyio
 import structlog
 from anyio import to_thread
 
+from zlayer.image.blobs import BlobStore
 from zlayer.image.contract import Progress
 from zlayer.image.pull_process import run_job
 from zlayer.image.s3.order import Done, KeepOrder
 from zlayer.image.s3.settings import S3Settings
-from zlayer.image.s3.shelf import Shelf
+from zlayer.image.s3.shelf import Entry, Shelf
 from zlayer.image.s3.standing import Standing
 from zlayer.model.errors import ZlayerError
 from zlayer.model.units import Bytes, Timestamp
@@ -27,8 +30,9 @@ LONGEST = 900.0
 class Keeper:
     """`run` until cancelled: then the worker is killed, and what it had begun goes on with the next one."""
 
-    def __init__(self, root: Path, settings: S3Settings) -> None:
-        self._root, self._settings = root, settings
+    def __init__(self, root: Path, settings: S3Settings, held: Callable[[], Collection[str]] = tuple) -> None:
+        """`held`: the digests of the blobs of all images of this node, for a bucket that is new to it."""
+        self._root, self._settings, self._held = root, settings, held
         self._shelf = Shelf(root, settings)
         self._woken = anyio.Event()
         self._held_up = ""
@@ -39,11 +43,21 @@ class Keeper:
         """A pull has ended: something may wait."""
         self._woken.set()
 
+    async def offer(self, digests: Collection[str]) -> None:
+        """Blobs of images that came from no registry. Those that are not here in packed form cannot go up."""
+        if self._settings.upload:
+            await to_thread.run_sync(put_down, self._shelf, BlobStore(self._root / "blobs"), digests)
+            self.wake()
+
     async def standing(self) -> Standing:
         return await to_thread.run_sync(standing, self._shelf, self._held_up)
 
     async def run(self) -> None:
         failures = 0
+        if self._settings.upload and self._shelf.new():
+            await self.offer(self._held())
+            with suppress(ZlayerError):  # a full disk: once more at the next start
+                await to_thread.run_sync(self._shelf.greet)
         while True:
             self._woken = anyio.Event()
             failures = 0 if await self.look() else failures + 1
@@ -76,6 +90,17 @@ class Keeper:
         if progress.phase == "damaged":
             hint = "zlayer image verify --repair"
             log.warning("blob is damaged", digest=progress.digest, hint=hint)
+
+
+def put_down(shelf: Shelf, blobs: BlobStore, digests: Collection[str]) -> None:
+    """For the bucket, save what is not here. What the disk does not take is logged: it is no fault of the image."""
+    for digest in digests:
+        with suppress(FileNotFoundError):
+            size = blobs.path(digest).stat().st_size
+            try:
+                shelf.put(Entry(digest, size))
+            except ZlayerError as error:
+                log.warning("s3 gets less", digest=digest, error=error.message)
 
 
 def standing(shelf: Shelf, held_up: str) -> Standing:

@@ -18,6 +18,9 @@ from zlayer.image.blobs import write_whole
 from zlayer.image.reference import is_digest
 from zlayer.image.s3.settings import S3Settings
 
+_MET = "met"
+"""A file: all that the node had when the bucket was set has been put down for it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Upload:
@@ -96,6 +99,13 @@ class Shelf:
                 if is_digest(digest) and (entry := self.get(digest)) is not None:
                     found.append(entry)
         yield from sorted(found, key=lambda entry: (entry.size, entry.digest))
+
+    def new(self) -> bool:
+        """Whether this node has not met the bucket yet."""
+        return not (self._root / _MET).exists()
+
+    def greet(self) -> None:
+        write_whole(self._root / _MET, b"", self._root / "tmp")
 
     @property
     def empty(self) -> bool:

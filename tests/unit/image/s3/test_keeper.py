@@ -75,3 +75,22 @@ async def test_a_failure_is_logged_once_and_told_until_it_is_over(
     standing = await keeper.standing()
     assert (standing.held_up, standing.waiting, standing.state) == ("", 0, "ok")
     assert (keeper.done.sent, keeper.done.bytes) == (1, 1000)
+
+
+async def test_a_bucket_that_is_new_is_offered_all_there_is_once(scripted: Scripted, tmp_path: Path) -> None:
+    body, absent = b"here", "sha256:" + "0" * 64
+    digest = f"sha256:{hashlib.sha256(body).hexdigest()}"
+    BlobStore(tmp_path / "blobs").write(digest, body)
+    shelf = Shelf(tmp_path, scripted.settings)
+    asked: list[int] = []
+
+    def held() -> set[str]:
+        asked.append(1)
+        return {digest, absent}
+
+    for upload, offers in ((False, 0), (True, 1), (True, 1)):
+        keeper = Keeper(tmp_path, replace(scripted.settings, upload=upload), held)
+        with anyio.move_on_after(0.3):
+            await keeper.run()
+        assert len(asked) == offers
+    assert [entry.digest for entry in shelf.waiting()] == [digest], "no key: nothing went up"
