@@ -184,6 +184,9 @@ def test_who_may_do_what(guarded: OwnRegistry) -> None:
     assert guarded.ask(*begin, login=WRITER).status == 202
     assert guarded.ask(*delete, login=WRITER).status == 403
     assert guarded.ask(*delete, login=KEEPER).status == 404
+    lines = [json.loads(line) for line in guarded.log.splitlines()]
+    refused = [one["user"] for one in lines if one["event"] == "registry.request" and one["status"] == 403]
+    assert refused == ["reader", "writer"]
 
 
 def test_users_come_and_go_while_it_runs(guarded: OwnRegistry) -> None:

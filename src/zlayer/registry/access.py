@@ -76,7 +76,8 @@ class Access:
         if not asker.known:
             raise _stranger("log in to this registry")
         where = f"in {target.name}" if target.name else "here"
-        raise Refusal(403, "DENIED", f"{asker.name} has no right to {right} {where}", {"right": right})
+        why = f"{asker.name} has no right to {right} {where}"
+        raise Refusal(403, "DENIED", why, {"right": right}, asker=asker.name)
 
     async def _asker(self, header: str) -> Asker:
         scheme, _, encoded = header.partition(" ")

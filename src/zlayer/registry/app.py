@@ -91,6 +91,7 @@ class RegistryApp:
                 asker = call.asker.name
                 response = await self._answer(call)
             except Refusal as refusal:
+                asker = refusal.asker or asker
                 response = _refused(refusal, scope["method"])
                 if not Headers(scope=scope).get("expect"):  # who waits for leave to send has sent nothing yet
                     with suppress(Refusal, ClientDisconnect):

@@ -31,6 +31,8 @@ class Refusal(Exception):
     message: str
     detail: Mapping[str, Any] = field(default_factory=dict)  # Any: JSON
     headers: Mapping[str, str] = field(default_factory=dict)
+    asker: str = ""
+    """Who asked, where that is known: for the log."""
 
     def document(self) -> dict[str, Any]:  # Any: JSON
         return {"errors": [{"code": self.code, "message": self.message, "detail": dict(self.detail)}]}
