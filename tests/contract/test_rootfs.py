@@ -107,12 +107,12 @@ def test_the_trial_leaves_nothing(tmp_path: Path, wanted: str) -> None:
 def test_what_erofs_lacks_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lack: str) -> None:
     if lack == "program":
         monkeypatch.setenv("PATH", str(tmp_path))
-        with pytest.raises(Unavailable, match="mkfs.erofs is not installed"):
+        with pytest.raises(Unavailable, match=r"mkfs\.erofs is not installed"):
             choose(tmp_path, "erofs")
         return
     subprocess.run(["mount", "-t", "tmpfs", "none", str(tmp_path)], check=True)
     try:
-        with pytest.raises(Unavailable, match="mounts no files here.*no tmpfs"):
+        with pytest.raises(Unavailable, match=r"mounts no files here.*no tmpfs"):
             choose(tmp_path, "erofs")
         assert list(tmp_path.iterdir()) == []
     finally:
