@@ -145,6 +145,8 @@ def pack(tree: Path, file: Path) -> None:
         argv = [
             "unshare",
             "--mount",
+            "--propagation",
+            "slave",  # what is unmounted meanwhile goes there too, where the host shares mounts
             "sh",
             "-c",
             _IN_ROOM,
