@@ -19,6 +19,7 @@ from zlayer.image.layers import LayerStore
 from zlayer.image.mountapi import unmount
 from zlayer.image.rootfs import DRIVERS, Choice, choose
 from zlayer.image.trees import remove_tree
+from zlayer.model.errors import Unavailable
 from zlayer.model.units import Bytes, Timestamp
 from zlayer.testing.contracts.rootfs import RootfsContract
 from zlayer.testing.imagery_drivers import lacking
@@ -99,6 +100,23 @@ def test_the_trial_leaves_nothing(tmp_path: Path, wanted: str) -> None:
     assert wanted in ("auto", choice.driver)
     assert choice.reason
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(bool(lacking("erofs")), reason=lacking("erofs") or "it is there")
+@pytest.mark.parametrize("lack", ["program", "disk"])
+def test_what_erofs_lacks_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lack: str) -> None:
+    if lack == "program":
+        monkeypatch.setenv("PATH", str(tmp_path))
+        with pytest.raises(Unavailable, match=r"mkfs\.erofs is not installed"):
+            choose(tmp_path, "erofs")
+        return
+    subprocess.run(["mount", "-t", "tmpfs", "none", str(tmp_path)], check=True)
+    try:
+        with pytest.raises(Unavailable, match=r"mounts no files here.*no tmpfs"):
+            choose(tmp_path, "erofs")
+        assert list(tmp_path.iterdir()) == []
+    finally:
+        unmount(tmp_path)
 
 
 @pytest.mark.parametrize("wanted", ["auto", "overlay"])

@@ -28,6 +28,14 @@ from zlayer.model.errors import Unavailable
 
 PROGRAM = "mkfs.erofs"
 FILE = "image.erofs"
+_OPTIONS = ("--quiet", "--preserve-mtime", "--chunksize=65536", "-E", "force-inode-extended")
+"""Files in chunks keep their holes. Times and big ids need the larger inodes; the usual ones have the time of now."""
+_IN_ROOM = """
+exec 3<"$1" 4<"$2" && cd / && mount --no-canonicalize --bind /proc/self/fd/3 /tmp &&
+mount --no-canonicalize --bind /proc/self/fd/4 "$3" && shift 3 && exec "$@"
+"""
+"""It gathers chunks in an unnamed file in /tmp, whatever TMPDIR says, and fails when the image file is on another file
+system. So it sees the image file's directory there, in a mount namespace of its own that ends with it."""
 _TRIES = 3
 _NEARLY_FULL = 256 << 10
 """Bytes: what it writes at once."""
@@ -130,9 +138,27 @@ def pack(tree: Path, file: Path) -> None:
     program = shutil.which(PROGRAM)
     if program is None:
         raise MountError(errno.ENOENT, f"{PROGRAM} is not installed (apt-get install erofs-utils)")
-    # Files in chunks keep their holes. Times and big ids need the larger inodes; the usual ones have the time of now.
-    argv = [program, "--quiet", "--preserve-mtime", "--chunksize=65536", "-E", "force-inode-extended"]
-    done = subprocess.run([*argv, str(file), str(tree)], stdin=subprocess.DEVNULL, capture_output=True, check=False)
+    point = file.with_name(f".{file.name}.tree")
+    point.mkdir()
+    try:
+        made, seen = f"/tmp/{file.name}", f"/tmp/{point.name}"
+        argv = [
+            "unshare",
+            "--mount",
+            "--propagation",
+            "slave",  # what is unmounted meanwhile goes there too, where the host shares mounts
+            "sh",
+            "-c",
+            _IN_ROOM,
+            "sh",
+            str(file.parent.absolute()),
+            str(tree.absolute()),
+            seen,
+        ]
+        argv += [program, *_OPTIONS, made, seen]
+        done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, check=False)
+    finally:
+        point.rmdir()
     if done.returncode:
         said = (done.stderr or done.stdout).decode(errors="replace").strip()[-500:]
         left = os.statvfs(file.parent)

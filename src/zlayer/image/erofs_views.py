@@ -59,5 +59,8 @@ def show(image: int) -> int:
         if error.errno == errno.ENODEV:
             raise MountError(errno.ENODEV, "the kernel has no erofs (modprobe erofs)") from error
         if error.errno == errno.ENOTBLK:
-            raise MountError(errno.ENOTBLK, "the kernel mounts no files: Linux 6.12 or newer is needed") from error
+            needed = (
+                "Linux 6.12 or newer with CONFIG_EROFS_FS_BACKED_BY_FILE, and a data directory on a disk (no tmpfs)"
+            )
+            raise MountError(errno.ENOTBLK, f"the kernel mounts no files here: it needs {needed}") from error
         raise
