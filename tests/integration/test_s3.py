@@ -18,6 +18,7 @@ from zlayer.image.local import LocalImages
 from zlayer.image.s3.settings import S3Settings
 from zlayer.image.s3.shelf import Shelf
 from zlayer.image.settings import RegistrySettings
+from zlayer.model.errors import NotFound, Unavailable
 from zlayer.testing.front import Front, Trouble
 from zlayer.testing.imagery import OciImage, image, index, layer
 from zlayer.testing.imagery_push import push
@@ -334,6 +335,40 @@ async def test_a_bucket_may_be_only_read(place: Place) -> None:
     await node.pull(place.hold(wanted))
     assert node.keeper is not None
     assert (await node.keeper.standing()).waiting == 0
+
+
+async def test_each_source_asks_whom_it_says(place: Place) -> None:
+    wanted = made()
+    reference = place.hold(wanted)
+    with pytest.raises(NotFound, match="local_only"):
+        await place.node("nobody").pull(reference, source="local_only")
+    assert place.counted.passed == place.s3.passed == []
+
+    remote = place.node("remote")
+    assert (await remote.pull(reference, source="remote_only")).digest == wanted.digest
+    assert remote.keeper is not None
+    assert (await remote.keeper.standing()).waiting == 0
+    assert place.s3.passed == []
+    assert place.blobs() == 3
+    assert (await remote.pull(reference, source="local_only", policy="always")).digest == wanted.digest
+
+    for blob in (*wanted.blobs(), wanted.manifest):
+        place.swift.write(blob.digest, blob.read())
+    place.counted.passed.clear()
+    assert (await place.node("first").pull(reference, source="s3_first")).digest == wanted.digest
+    assert place.blobs() == 0
+
+
+async def test_without_its_bucket_a_node_runs_what_it_has(place: Place) -> None:
+    reference = place.hold(made())
+    plain = LocalImages(place.root / "plain", RegistrySettings())
+    with pytest.raises(Unavailable, match="no bucket"):
+        await plain.pull(reference, source="s3_first")
+    pulled = await plain.pull(reference)
+    for policy in ("if_not_present", "never"):
+        assert (await plain.pull(reference, source="s3_first", policy=policy)).digest == pulled.digest
+    with pytest.raises(Unavailable, match="no bucket"):
+        await plain.pull(reference, source="s3_first", policy="always")
 
 
 async def test_what_was_here_before_the_bucket_and_what_is_imported_go_up(place: Place) -> None:

@@ -29,7 +29,7 @@ from zlayer.image.records import Record, Records, image_of, mounts
 from zlayer.image.reference import Reference, parse
 from zlayer.image.s3.keeper import Keeper
 from zlayer.image.settings import RegistrySettings
-from zlayer.image.sources import absent, allowed
+from zlayer.image.sources import Allow, absent, allowed
 from zlayer.image.stock import Stock
 from zlayer.image.trust_contract import Trust
 from zlayer.image.trust_gate import Gate
@@ -96,7 +96,7 @@ class LocalImages:
     ) -> Image:
         wanted = self._parse(reference)
         self.gate.name(wanted)
-        settings = allowed(self._settings, source, limit_rate, wanted.familiar)
+        settings = partial(allowed, self._settings, source, limit_rate, wanted.familiar)
         policy = "never" if source == "local_only" else policy
         with self.gate.telling():
             image = await self._present(wanted, self._asked(platform), policy, settings, on_progress)
@@ -104,7 +104,7 @@ class LocalImages:
         return image
 
     async def _present(
-        self, wanted: Reference, asked: str, policy: PullPolicy, settings: RegistrySettings, report: OnProgress | None
+        self, wanted: Reference, asked: str, policy: PullPolicy, allow: Allow, report: OnProgress | None
     ) -> Image:
         """The image, pulled if need be; what a pull unpacks has passed the gate, what is local not yet."""
         local = self._local(wanted, asked)
@@ -114,6 +114,7 @@ class LocalImages:
                 return local.image
         if policy == "never":
             raise absent(wanted.familiar)
+        settings = allow()
         try:
             return await self._flights.share(
                 (wanted, asked, policy == "if_not_present", settings.limit_rate, settings.s3 is None),
@@ -193,11 +194,10 @@ class LocalImages:
             async with self._workers:
                 made = await work()
             whole = True
-            async with self._writing:
-                kept = [await self._keep(reference, asked, pulled) for reference, pulled in made]
-            if self.keeper is not None:
+            if self.keeper is not None:  # before there is a record: after a kill, nothing recorded stays away
                 await self.keeper.offer({digest for _, pulled in made for digest in pulled.blobs})
-            return kept
+            async with self._writing:
+                return [await self._keep(reference, asked, pulled) for reference, pulled in made]
         except ZlayerError:
             failed = True
             raise

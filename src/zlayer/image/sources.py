@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from zlayer.image.settings import RegistrySettings
 from zlayer.model.container import SourcePolicy
 from zlayer.model.errors import NotFound, Unavailable
 from zlayer.model.units import Bytes
+
+Allow = Callable[[], RegistrySettings]
+"""`allowed`, with all it is asked: only once there is something to fetch."""
 
 
 def allowed(settings: RegistrySettings, source: SourcePolicy, rate: Bytes | None, name: str) -> RegistrySettings:
